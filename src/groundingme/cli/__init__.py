@@ -1,0 +1,76 @@
+"""The `groundingme` command: parse, call one function, print.
+
+Figures go to standard output, everything else to standard error. Exit codes: 0 done, 1 the job
+failed, 2 asked wrongly, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from groundingme import __version__
+from groundingme.errors import GroundingMEError, UsageError
+
+_COMMANDS = {
+    "eval": ("groundingme.cli.evaluation", "eval_command", "Run a model on a data set and score."),
+    "score": ("groundingme.cli.evaluation", "score_command", "Score replies without a model."),
+    "ls": ("groundingme.cli.runs", "ls_command", "List the runs in a folder."),
+    "show": ("groundingme.cli.runs", "show_command", "Look at a run, or at one of its samples."),
+    "data": ("groundingme.cli.data", "data_group", "List, check and draw data sets."),
+    "demo": ("groundingme.cli.demo", "demo_command", "See the main job on a data set made here."),
+}
+
+
+class Failure(click.ClickException):
+    """An error for people: one line, and the exit code that fits it."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"groundingme: {self.message}", err=True)
+
+
+class Commands(click.Group):
+    """Imports a command when it is run, so that `--help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row[2]) for name, row in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from groundingme.registry import unknown
+
+            raise Failure(str(unknown("command", args[0], _COMMANDS)), 2)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            raise Failure(str(error), 2) from error
+        except GroundingMEError as error:
+            raise Failure(str(error), 1) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="groundingme")
+def main() -> None:
+    """Measure how well a model grounds language in images, and whether it can reject."""

@@ -1,0 +1,123 @@
+"""`groundingme eval` and `groundingme score`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from groundingme.cli.options import data_options, json_option, pairs
+
+if TYPE_CHECKING:
+    from groundingme.result import Result
+
+INTERRUPTED = 130
+
+
+@click.command("eval")
+@click.argument("model")
+@data_options
+@click.option("--protocol", default="strict", show_default=True, help="Whose scores to print.")
+@click.option("--coords", default="abs", show_default=True, help="How the model writes a box.")
+@click.option("--prompt", default="unified", show_default=True, help="A name, or a text.")
+@click.option("--concurrency", default=16, show_default=True, help="Requests in flight at once.")
+@click.option("--temperature", default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--max-tokens", default=20480, show_default=True, help="Most tokens of a reply.")
+@click.option("--jpeg-quality", type=click.IntRange(1, 95), help="Re-encode images; 75 as the published script. Default: the original bytes.")  # fmt: skip  # noqa: E501
+@click.option("--out", default="runs", show_default=True, help="Folder of runs.")
+@click.option("--base-url", help="Address of an OpenAI-compatible server, up to and with /v1.")
+@click.option("--api-key-env", help="Environment variable that holds the key.")
+@click.option("--extra-body", help="JSON object merged into every request.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Sent with every request.")  # fmt: skip  # noqa: E501
+@click.option("--timeout", type=float, help="Seconds to wait for one reply.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Further option of the provider.")  # fmt: skip  # noqa: E501
+@click.option("--retries", type=click.IntRange(0), help="How often a failed request is asked again.")  # fmt: skip  # noqa: E501
+@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+def eval_command(
+    model: str,
+    data: str,
+    headers: tuple[str, ...],
+    options: tuple[str, ...],
+    extra_body: str | None,
+    retries: int | None,
+    quiet: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Run MODEL on a data set, and score what it says.
+
+    MODEL is PROVIDER/NAME, such as openai/Qwen/Qwen3-VL-8B-Instruct or baseline/center. The same
+    command continues an interrupted run and asks nothing twice.
+    """
+    from groundingme import progress
+    from groundingme.cli.options import json_object
+    from groundingme.evaluate import evaluate
+    from groundingme.runner import RetryPolicy
+
+    provider = {
+        name: value
+        for name in ("base_url", "api_key_env", "timeout")
+        if (value := settings.pop(name)) is not None
+    }
+    if extra_body:
+        provider["extra_body"] = json_object(extra_body, "--extra-body")
+    if headers:
+        provider["headers"] = pairs(headers, "--header")
+    result = evaluate(
+        model,
+        data,
+        progress=None if quiet else progress.for_terminal(),
+        retry=None if retries is None else RetryPolicy(attempts=retries + 1),
+        **settings,
+        **provider,
+        **pairs(options, "--option"),
+    )
+    report(result, as_json=as_json)
+    if result.interrupted:
+        click.echo("Interrupted; the same command continues this run.", err=True)
+        sys.exit(INTERRUPTED)
+    if result.failed:
+        click.echo(
+            f"{result.failed} of {result.run.samples} samples failed; "
+            "the same command asks them again.",
+            err=True,
+        )
+    if not as_json:
+        click.echo(f"Next: groundingme show {result.path} --wrong", err=True)
+    if result.failed == result.run.samples:
+        sys.exit(1)
+
+
+@click.command("score")
+@click.argument("source", metavar="RUN_OR_FILE")
+@data_options(required=False)
+@click.option("--protocol", default="strict", show_default=True, help="Whose scores to print.")
+@click.option("--coords", help="How the model writes a box. Default: as the run says, or abs.")
+@json_option
+def score_command(source: str, data: str | None, as_json: bool, **settings: Any) -> None:
+    """Score a run again without a model, or replies that were made elsewhere.
+
+    RUN_OR_FILE is a run folder, a JSONL with {"id": ..., "reply": ...} a line, the published
+    script's results file, VLMEvalKit's xlsx or tsv, or lmms-eval's samples jsonl.
+    """
+    from groundingme.evaluate import score
+
+    report(score(source, data, **settings), as_json=as_json)
+
+
+def report(result: Result, *, as_json: bool) -> None:
+    """Prints a result: a table for people, or one JSON object."""
+    from groundingme.cli.options import print_json, print_table
+
+    if as_json:
+        print_json(result.as_dict())
+        return
+    if result.failed and result.failed == result.run.samples:
+        click.echo(f"No score: all {result.failed} samples failed.", err=True)
+    print_table(result.table())
+    for line in result.lines():
+        click.echo(line)
+    if result.path:
+        click.echo(f"Run: {result.path}")

@@ -1,0 +1,102 @@
+"""What several commands share: options, and how they print."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from groundingme.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from rich.table import Table
+
+Command = Callable[..., Any]
+
+
+def data_options(command: Command | None = None, *, required: bool = True) -> Command:
+    """`--data`, `--split`, `--subset` and `--limit`."""
+    if command is None:
+        return functools.partial(data_options, required=required)
+    for option in (
+        click.option("--limit", type=click.IntRange(1), help="The first N samples only."),
+        click.option("--subset", default="", help="L1 or L1/L2, such as Rejection/Text."),
+        click.option("--split", help="Of the data set, where it has several."),
+        click.option("--data", required=required, help="Name, path or Hub id of a data set."),
+    ):
+        command = option(command)
+    return command
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on standard output."
+)
+
+
+def pairs(items: Iterable[str], option: str) -> dict[str, str]:
+    """`NAME=VALUE` items as a dict.
+
+    Raises:
+        UsageError: An item without `=`.
+    """
+    found = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise UsageError(f"expected {option} NAME=VALUE, got {item!r}")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def json_object(text: str, option: str) -> dict[str, Any]:
+    """A JSON object given on the command line.
+
+    Raises:
+        UsageError: It is none.
+    """
+    import json
+
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"expected a JSON object for {option}, got {text!r}: {error}") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"expected a JSON object for {option}, got {text!r}")
+    return value
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output."""
+    import json
+
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(table: Table) -> None:
+    """A table on standard output, as wide as it needs where that is no terminal."""
+    import sys
+
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width).print(table)
+
+
+def save_picture(picture: Image.Image, path: str) -> None:
+    """Writes a picture, making its folder.
+
+    Raises:
+        UsageError: The path cannot be written, or names no known format.
+    """
+    from pathlib import Path
+
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"expected a picture file that can be written, got {path}: {error}"
+        ) from None

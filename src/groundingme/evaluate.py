@@ -1,0 +1,339 @@
+"""Ask, parse, score: the main job from Python.
+
+>>> from groundingme import evaluate                                    # doctest: +SKIP
+>>> evaluate("openai/Qwen/Qwen3-VL-8B-Instruct", "groundingme",
+...          base_url="http://localhost:8000/v1", coords="n1000")       # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import groundingme
+from groundingme import geometry, predictions, prompts, protocols
+from groundingme.datasets import Dataset, load_dataset
+from groundingme.errors import DataError, FatalError, UsageError
+from groundingme.models import Model, load_model
+from groundingme.registry import unknown
+from groundingme.result import Result
+from groundingme.runner import RetryPolicy, ask
+from groundingme.schema import Generation, Run, Sample
+from groundingme.store import RunFolder
+
+if TYPE_CHECKING:
+    from groundingme.progress import Progress
+
+DEFAULT_OUT = "runs"
+
+
+def evaluate(
+    model: str | Model,
+    data: str | Dataset,
+    *,
+    protocol: str = "strict",
+    coords: str = "abs",
+    prompt: str = "unified",
+    split: str | None = None,
+    subset: str = "",
+    limit: int | None = None,
+    concurrency: int = 16,
+    retry: RetryPolicy | None = None,
+    temperature: float = 0.0,
+    max_tokens: int = 20480,
+    jpeg_quality: int | None = None,
+    out: str | Path = DEFAULT_OUT,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Result:
+    """Asks a model every sample of a data set and scores what it says.
+
+    The same call continues an interrupted run and asks nothing twice; samples that failed are
+    asked again. A changed setting starts another run in the same `out`.
+
+    Args:
+        model: `PROVIDER/NAME`, or a model made by `load_model`.
+        data: A data set's name, path or Hub id, or a data set made by `load_dataset`.
+        protocol: `strict`, `official` or `official-lmms-eval`: whose scores lead the result.
+        coords: Name of the coordinate format that the model declares; read at scoring only.
+        prompt: `unified`, `unified-yxyx`, or a text with `{description}`.
+        split: Of the data set, where it has several.
+        subset: `L1` or `L1/L2`; "" for all.
+        limit: The first N samples only.
+        concurrency: Requests in flight at once.
+        retry: When to ask again; the default is `RetryPolicy()`.
+        temperature: 0 is greedy.
+        max_tokens: Most tokens of a completion, reasoning included.
+        jpeg_quality: None sends the original bytes; 75 sends what the published script sends.
+        out: Folder of runs; made where it is missing.
+        progress: Told of every reply; None is silent.
+        **options: For the provider, such as `base_url`.
+
+    Returns:
+        The scores of the whole data set. After Ctrl-C, `Result.interrupted` is true and samples
+        that were not asked count as failed.
+
+    Raises:
+        UsageError: An argument that cannot be; nothing was asked.
+        FatalError: No request can succeed (wrong key, unknown model); what was done is kept.
+    """
+    check_protocol(protocol)
+    geometry.coord_format(coords)
+    template = prompts.template(prompt)
+    if concurrency < 1:
+        raise UsageError(f"expected a concurrency of 1 or more, got {concurrency}")
+    dataset = load_dataset(data, split=split) if isinstance(data, str) else data
+    dataset = dataset.select(subset=subset, limit=limit)
+    if not len(dataset):
+        raise DataError(f"expected at least one sample in {dataset.source}, got none")
+    asked = load_model(model, **options) if isinstance(model, str) else model
+    run = Run(
+        model=asked.name,
+        data=data if isinstance(data, str) else dataset.source,
+        data_name=dataset.name,
+        data_fingerprint=dataset.fingerprint,
+        samples=len(dataset),
+        subset=subset,
+        limit=limit,
+        prompt=template,
+        settings={
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "jpeg_quality": jpeg_quality,
+            **({"split": split} if split else {}),
+            **asked.settings(),
+        },
+        coords=coords,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=_versions(),
+    )
+    folder = RunFolder.find_or_create(out, run)
+    with folder.lock():
+        save_samples(dataset, folder.path)
+        generations = folder.generations()
+        done = {id: one for id, one in generations.items() if not one.failure}
+        watcher = progress or _Silent()
+        watcher.start(dataset.samples, done, coords)
+
+        def sink(generation: Generation) -> None:
+            folder.append(generation)
+            generations[generation.id] = generation
+            watcher.update(generation)
+
+        work = ask(
+            asked,
+            [sample for sample in dataset if sample.id not in done],
+            prompt=template,
+            sink=sink,
+            concurrency=concurrency,
+            retry=retry or RetryPolicy(),
+            temperature=temperature,
+            max_tokens=max_tokens,
+            jpeg_quality=jpeg_quality,
+        )
+        try:
+            interrupted = _run(work)
+        except FatalError as error:
+            raise FatalError(
+                error.kind,
+                f"{error}; {len(generations)} of {len(dataset)} samples are kept in "
+                f"{folder.path}, and the same command continues there",
+                status=error.status,
+            ) from error
+        finally:
+            watcher.stop()
+        result = score_generations(dataset, generations, run, protocol=protocol, path=folder.path)
+        result.interrupted = interrupted
+        save_scores(result, folder.path)
+    return result
+
+
+class _Silent:
+    """Progress that says nothing."""
+
+    def start(self, samples: Sequence[Sample], done: dict[str, Generation], coords: str) -> None:
+        pass
+
+    def update(self, generation: Generation) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+def score(
+    source: str | Path,
+    data: str | Dataset | None = None,
+    *,
+    protocol: str = "strict",
+    coords: str | None = None,
+    split: str | None = None,
+    subset: str = "",
+    limit: int | None = None,
+) -> Result:
+    """Scores a run again without a model, or predictions made elsewhere.
+
+    Args:
+        source: A run folder, or a file of replies in any layout that
+            `predictions.read_predictions` knows.
+        data: The data set that the replies answer; needed for a file, and for a run folder only
+            to score it against something else than the samples that it keeps.
+        protocol: `strict`, `official` or `official-lmms-eval`.
+        coords: Coordinate format of the model; the default is the run's own, or `abs`.
+        split: Of the data set, where it has several.
+        subset: `L1` or `L1/L2`; "" for all.
+        limit: The first N samples only.
+
+    Returns:
+        The scores of the whole data set. Samples without a reply count as failed.
+
+    Raises:
+        UsageError: The source or the data set cannot be read, or they share no id.
+    """
+    check_protocol(protocol)
+    source = Path(source)
+    is_run = (source / "run.json").is_file()
+    folder = RunFolder.open(source) if is_run else None
+    if folder:
+        generations = folder.generations()
+        dataset = load_samples(folder.path) if data is None else _dataset(data, split)
+    elif data is None:
+        raise UsageError(
+            f"expected a run folder or a data set, got the file {source}; "
+            "name the data set that it answers with --data"
+        )
+    else:
+        generations = predictions.read_predictions(source).generations
+        dataset = _dataset(data, split)
+    dataset = dataset.select(subset=subset, limit=limit)
+    run = Run(
+        model=folder.run.model if folder else f"file/{source.name}",
+        data=folder.run.data if folder else dataset.source,
+        data_name=dataset.name,
+        data_fingerprint=dataset.fingerprint,
+        samples=len(dataset),
+        subset=subset or (folder.run.subset if folder else ""),
+        limit=limit,
+        coords=coords or (folder.run.coords if folder else "abs"),
+    )
+    notes = () if folder else _match(dataset, generations, source)
+    result = score_generations(
+        dataset, generations, run, protocol=protocol, path=folder.path if folder else None
+    )
+    result.notes = (*result.notes, *notes)
+    return result
+
+
+def score_generations(
+    dataset: Dataset,
+    generations: Mapping[str, Generation],
+    run: Run,
+    *,
+    protocol: str,
+    path: Path | None = None,
+) -> Result:
+    """Scores stored replies under one protocol, and says where the other one differs."""
+    strict = protocols.score(dataset.samples, generations, protocol="strict", coords=run.coords)
+    official = protocols.score(dataset.samples, generations, protocol="official")
+    scores = {"strict": strict, "official": official}.get(protocol)
+    if scores is None:
+        scores = protocols.score(dataset.samples, generations, protocol=protocol)
+    hint = protocols.reading_hint(dataset.samples, generations, run.coords)
+    return Result(
+        run,
+        scores,
+        protocol=protocol,
+        path=path,
+        difference=protocols.explain_difference(strict, official),
+        notes=(hint,) if hint else (),
+    )
+
+
+def check_protocol(name: str) -> None:
+    """Raises `UnknownNameError` where no protocol has that name."""
+    if name not in protocols.PROTOCOLS:
+        raise unknown("protocol", name, protocols.PROTOCOLS)
+
+
+def _dataset(data: str | Dataset, split: str | None) -> Dataset:
+    return load_dataset(data, split=split) if isinstance(data, str) else data
+
+
+def _match(
+    dataset: Dataset, generations: Mapping[str, Generation], source: Path
+) -> tuple[str, ...]:
+    known = {sample.id for sample in dataset}
+    strangers = [id for id in generations if id not in known]
+    if len(strangers) == len(generations):
+        came = f"such as {strangers[0]!r}" if strangers else "none at all"
+        raise DataError(
+            f"expected replies to the samples of {dataset.source} (ids such as "
+            f"{next(iter(known))!r}), got {came} in {source}; name the data set that they answer"
+        )
+    if strangers:
+        return (
+            f"{len(strangers)} replies have ids that the data set lacks, such as "
+            f"{strangers[0]!r}; they are not scored",
+        )
+    return ()
+
+
+def save_scores(result: Result, path: Path) -> None:
+    """Writes `scores.json` (the figures) and `scores.jsonl` (one sample a line) into `path`.
+
+    Both depend on the replies alone: neither times nor paths are in them, so an interrupted and
+    resumed run ends with the same bytes as an uninterrupted one.
+    """
+    figures = {k: v for k, v in result.as_dict().items() if k not in ("run", "interrupted")}
+    write_atomically(path / "scores.json", msgspec.json.format(msgspec.json.encode(figures)))
+    lines = b"\n".join(msgspec.json.encode(one) for one in result.scores)
+    write_atomically(path / "scores.jsonl", lines + b"\n")
+
+
+def _versions() -> dict[str, str]:
+    found = {name: metadata.version(name) for name in ("aiohttp", "numpy", "pillow", "pyarrow")}
+    return {"groundingme": groundingme.__version__, "python": platform.python_version(), **found}
+
+
+def _run(work: Coroutine[Any, Any, None]) -> bool:
+    """Runs to the end, or to Ctrl-C, which returns True."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        try:
+            asyncio.run(work)
+        except KeyboardInterrupt:
+            return True
+        return False
+    # A notebook has a loop of its own in this thread, so the work gets another thread.
+    failures: list[BaseException] = []
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+
+    def target() -> None:
+        try:
+            loop.run_until_complete(task)
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread below
+            failures.append(error)
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=target, name="groundingme-ask")
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        return True
+    if failures:
+        raise failures[0]
+    return False

@@ -1,0 +1,176 @@
+"""Telling a person how a run goes: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from groundingme import protocols
+from groundingme.schema import Generation, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import rich.progress
+
+
+class Progress(Protocol):
+    """What `evaluate` tells of a run."""
+
+    def start(self, samples: Sequence[Sample], done: dict[str, Generation], coords: str) -> None:
+        """Called once, before the first request.
+
+        Args:
+            samples: All samples of the run.
+            done: Replies that an earlier session already has, by sample.
+            coords: The model's declared coordinate format.
+        """
+
+    def update(self, generation: Generation) -> None:
+        """Called for every finished sample, failed ones included."""
+
+    def stop(self) -> None:
+        """Called once at the end, however the run ended."""
+
+
+class Tally:
+    """Running figures of a run: how many are done and failed, accuracy so far, tokens."""
+
+    def __init__(self, samples: Sequence[Sample], done: dict[str, Generation], coords: str) -> None:
+        self.total = len(samples)
+        self.done = self.failed = self.tokens = 0
+        self._correct = 0.0
+        self._samples = {sample.id: sample for sample in samples}
+        self._coords = coords
+        self.resumed = len(done)
+        self._add(list(done.values()))
+
+    def update(self, generation: Generation) -> None:
+        """Counts one more finished sample."""
+        self._add([generation])
+
+    def _add(self, generations: Sequence[Generation]) -> None:
+        known = [one for one in generations if one.id in self._samples]
+        scores = protocols.score(
+            [self._samples[one.id] for one in known],
+            {one.id: one for one in known},
+            protocol="strict",
+            coords=self._coords,
+        )
+        self.done += len(known)
+        self.failed += sum(bool(one.failure) for one in known)
+        self.tokens += sum((one.prompt_tokens or 0) + (one.completion_tokens or 0) for one in known)
+        self._correct += float((scores.ious >= 0.5).sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Strict Acc@0.5 of the samples that are done, in [0, 1]; 0 when none are."""
+        return self._correct / self.done if self.done else 0.0
+
+    def line(self) -> str:
+        """The figures in a phrase."""
+        failed = f", {self.failed} failed" if self.failed else ""
+        return (
+            f"{self.done}/{self.total} done{failed}, Acc@0.5 so far {100 * self.accuracy:.1f}, "
+            f"{_short(self.tokens)} tokens"
+        )
+
+
+class Bar:
+    """A live bar: done, failed, accuracy so far, tokens, time left."""
+
+    def start(self, samples: Sequence[Sample], done: dict[str, Generation], coords: str) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as RichProgress
+
+        self._tally = Tally(samples, done, coords)
+        self._bar: rich.progress.Progress = RichProgress(
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task(
+            "", total=len(samples), completed=self._tally.done, figures=self._figures()
+        )
+        self._bar.start()
+
+    def update(self, generation: Generation) -> None:
+        self._tally.update(generation)
+        self._bar.update(self._task, completed=self._tally.done, figures=self._figures())
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+    def _figures(self) -> str:
+        tally = self._tally
+        failed = f"[red]{tally.failed} failed[/red]  " if tally.failed else ""
+        accuracy = f"Acc@0.5 {100 * tally.accuracy:.1f}"
+        return f"{failed}{accuracy}  {_short(tally.tokens)} tokens"
+
+
+class Lines:
+    """The same in plain lines, for logs: at most one every `every` seconds, and one at the end."""
+
+    def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:
+        self._stream = stream or sys.stderr
+        self._every = every
+
+    def start(self, samples: Sequence[Sample], done: dict[str, Generation], coords: str) -> None:
+        self._tally = Tally(samples, done, coords)
+        self._began = self._said = time.monotonic()
+
+    def update(self, generation: Generation) -> None:
+        self._tally.update(generation)
+        if time.monotonic() - self._said >= self._every:
+            self._say()
+
+    def stop(self) -> None:
+        self._say()
+
+    def _say(self) -> None:
+        self._said = time.monotonic()
+        tally, asked = self._tally, self._tally.done - self._tally.resumed
+        left = ""
+        if asked and tally.done < tally.total:
+            seconds = (self._said - self._began) / asked * (tally.total - tally.done)
+            left = f", about {duration(seconds)} left"
+        print(f"{tally.line()}{left}", file=self._stream, flush=True)
+
+
+def for_terminal() -> Progress:
+    """A bar where standard error is a terminal, else lines."""
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the words that people use.
+
+    >>> duration(42), duration(3 * 60 + 5), duration(7300)
+    ('42 s', '3 min 5 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _short(count: int) -> str:
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return str(count)
