@@ -33,8 +33,11 @@ from numpy.typing import ArrayLike, NDArray
 from groundingme import resizing
 from groundingme.geometry import Boxes, as_boxes
 
-READINGS = ("as-written", "scaled", "mimo-vl", "qwen2.5-vl")
-"""The readings tried, in this order; the stand-alone script knows the first two."""
+READINGS = ("abs", "n1", "n999", "abs-mimo-vl", "abs-qwen2.5-vl")
+"""The readings tried, in this order, by the coordinate format that each comes nearest to.
+
+Of `n1` and `n999` each box gets one: fractions where no number is above 1. The last two, with
+width and height of the resized image swapped, belong to the lmms-eval task."""
 
 _read_json = json.JSONDecoder().raw_decode
 
@@ -110,7 +113,7 @@ def choose(
         written: Shape `(N, 4)`, numbers as `parse_official` gives them.
         targets: Shape `(N, 4)`, xyxy pixels; 0, 0, 0, 0 where nothing matches.
         sizes: Shape `(N, 2)`, width and height of each image in pixels; 0 where unknown.
-        lmms_eval: As the lmms-eval task does it, which tries four readings instead of two.
+        lmms_eval: As the lmms-eval task does it, with two readings more.
     """
     boxes, goals = as_boxes(written), as_boxes(targets)
     wh = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
@@ -118,7 +121,7 @@ def choose(
     ious = overlap(goals, boxes, lmms_eval=lmms_eval)
     readings = np.zeros(len(boxes), dtype=np.int8)
     best = boxes
-    others = [_scaled(boxes, wh)]
+    others = _scaled(boxes, wh)
     if lmms_eval:
         others += _resized(boxes, wh)
     # A comparison with NaN is false, so a reading that cannot be had (NaN) never wins, and an IoU
@@ -182,11 +185,14 @@ def centers(targets: ArrayLike, boxes: ArrayLike) -> NDArray[np.bool_]:
     return np.asarray(((a[:, :2] <= middle) & (middle <= a[:, 2:])).all(axis=1))
 
 
-def _scaled(boxes: Boxes, wh: NDArray[np.float64]) -> Boxes:
+def _scaled(boxes: Boxes, wh: NDArray[np.float64]) -> list[Boxes]:
     fractions = (boxes <= 1).all(axis=1, keepdims=True)
     full = np.tile(wh, 2)
     with np.errstate(all="ignore"):
-        return np.where(fractions, boxes * full, boxes / 999 * full)
+        return [
+            np.where(fractions, boxes * full, np.nan),
+            np.where(fractions, np.nan, boxes / 999 * full),
+        ]
 
 
 def _resized(boxes: Boxes, wh: NDArray[np.float64]) -> list[Boxes]:
