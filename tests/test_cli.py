@@ -166,7 +166,9 @@ def test_golden_aggregate_through_the_command(shared: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     golden = json.loads((shared / "golden" / "official_scores.metrics.json").read_text())
-    assert {name: figures[name] for name in golden["official_metrics"]} == golden["official_metrics"]
+    assert {name: figures[name] for name in golden["official_metrics"]} == golden[
+        "official_metrics"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -238,9 +240,7 @@ def test_a_broken_image_fails_its_sample_and_counts(data: Path) -> None:
     with (data / "samples.jsonl").open("a") as file:
         file.write("this is no JSON\n")
     replies = write_replies(data.parent / "m.jsonl", {id: "null" for id, *_ in ROWS})
-    done = run(
-        "eval", f"mock/{replies}", "--data", data, "--out", data.parent / "runs", "--json"
-    )
+    done = run("eval", f"mock/{replies}", "--data", data, "--out", data.parent / "runs", "--json")
     figures = json.loads(done.stdout)
     assert figures["failed"] == 5
     assert figures["samples"] == 5

@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "evaluate": "groundingme.evaluate",
     "score": "groundingme.evaluate",
-    "Result": "groundingme.evaluate",
+    "Result": "groundingme.result",
     "load_dataset": "groundingme.datasets",
     "Dataset": "groundingme.datasets",
     "load_model": "groundingme.models",
@@ -33,11 +33,11 @@ __all__ = [
 if TYPE_CHECKING:
     from groundingme.datasets import Dataset as Dataset
     from groundingme.datasets import load_dataset as load_dataset
-    from groundingme.evaluate import Result as Result
     from groundingme.evaluate import evaluate as evaluate
     from groundingme.evaluate import score as score
     from groundingme.models import load_model as load_model
     from groundingme.parsing import parse as parse
+    from groundingme.result import Result as Result
     from groundingme.schema import Answer as Answer
     from groundingme.schema import Generation as Generation
     from groundingme.schema import Run as Run

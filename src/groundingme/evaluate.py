@@ -21,13 +21,13 @@ import msgspec
 import groundingme
 from groundingme import geometry, predictions, prompts, protocols
 from groundingme.datasets import Dataset, load_dataset
-from groundingme.errors import DataError, FatalError, UsageError
+from groundingme.errors import DataError, FatalError, RunError, UsageError
 from groundingme.models import Model, load_model
 from groundingme.registry import unknown
 from groundingme.result import Result
 from groundingme.runner import RetryPolicy, ask
 from groundingme.schema import Generation, Run, Sample
-from groundingme.store import RunFolder
+from groundingme.store import RunFolder, write_atomically
 
 if TYPE_CHECKING:
     from groundingme.progress import Progress
@@ -204,7 +204,7 @@ def score(
     folder = RunFolder.open(source) if is_run else None
     if folder:
         generations = folder.generations()
-        dataset = load_samples(folder.path) if data is None else _dataset(data, split)
+        dataset = load_samples(folder) if data is None else _dataset(data, split)
     elif data is None:
         raise UsageError(
             f"expected a run folder or a data set, got the file {source}; "
@@ -284,6 +284,81 @@ def _match(
             f"{strangers[0]!r}; they are not scored",
         )
     return ()
+
+
+def save_samples(dataset: Dataset, path: Path) -> None:
+    """Writes `samples.jsonl`, the questions and targets of a run, so that it scores by itself.
+
+    The columns are those of the `folder` data set, with the image's name in place of its path.
+    """
+    if (path / "samples.jsonl").exists():
+        return
+    lines = [
+        msgspec.json.encode(
+            {
+                "id": one.id,
+                "image": one.image.name if one.image else None,
+                "description": one.description,
+                "bbox": one.target,
+                "detection_type": one.detection_type,
+                "subtask_l1": one.subtask_l1,
+                "subtask_l2": one.subtask_l2,
+                "width": one.width,
+                "height": one.height,
+                **({"problem": one.problem} if one.problem else {}),
+            }
+        )
+        for one in dataset
+    ]
+    write_atomically(path / "samples.jsonl", b"\n".join(lines) + b"\n")
+
+
+def load_samples(folder: RunFolder) -> Dataset:
+    """The samples that a run keeps, without their images.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    path = folder.path / "samples.jsonl"
+    try:
+        rows = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+        samples = [
+            Sample(
+                id=row["id"],
+                description=row["description"],
+                target=tuple(row["bbox"]) if row["bbox"] else None,
+                width=row["width"],
+                height=row["height"],
+                detection_type=row["detection_type"],
+                subtask_l1=row["subtask_l1"],
+                subtask_l2=row["subtask_l2"],
+                problem=row.get("problem", ""),
+            )
+            for row in rows
+        ]
+    except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+        raise RunError(
+            f"expected the samples of the run in {path}, got {type(error).__name__}: {error}; "
+            "name the data set with --data"
+        ) from None
+    return Dataset(name=folder.run.data_name, source=str(path), samples=samples)
+
+
+def load_run_data(folder: RunFolder) -> tuple[Dataset, str]:
+    """The samples of a run with their images, where the data set is still to be had.
+
+    Returns:
+        The samples, and a line on why there are no images; "" where there are.
+    """
+    run = folder.run
+    try:
+        dataset = load_dataset(run.data, split=run.settings.get("split"))
+        dataset = dataset.select(subset=run.subset, limit=run.limit)
+    except UsageError as error:
+        return load_samples(folder), f"no pictures: {error}"
+    if dataset.fingerprint != run.data_fingerprint:
+        return load_samples(folder), f"no pictures: {run.data} has changed since the run"
+    return dataset, ""
 
 
 def save_scores(result: Result, path: Path) -> None:

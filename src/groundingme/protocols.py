@@ -193,7 +193,7 @@ def _strict(
     negatives, targets = _negatives(samples), _targets(samples)
     sizes = _sizes(samples, generations)
     boxes = np.full((n, 4), np.nan)
-    sized: NDArray[np.bool_] = (sizes > 0).all(axis=1)
+    sized = np.asarray((sizes > 0).all(axis=1))
     if form.scale is None and form.resize is None:
         sized[:] = True
     with np.errstate(all="ignore"):

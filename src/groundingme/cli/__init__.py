@@ -29,7 +29,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # declared as a class variable in click
 
     def show(self, file: Any = None) -> None:
         click.echo(f"groundingme: {self.message}", err=True)

@@ -56,13 +56,14 @@ def eval_command(
     from groundingme.evaluate import evaluate
     from groundingme.runner import RetryPolicy
 
-    provider = {
+    provider: dict[str, Any] = {
         name: value
         for name in ("base_url", "api_key_env", "timeout")
         if (value := settings.pop(name)) is not None
     }
     if extra_body:
         provider["extra_body"] = json_object(extra_body, "--extra-body")
+    provider.update(pairs(options, "--option"))
     if headers:
         provider["headers"] = pairs(headers, "--header")
     result = evaluate(
@@ -72,7 +73,6 @@ def eval_command(
         retry=None if retries is None else RetryPolicy(attempts=retries + 1),
         **settings,
         **provider,
-        **pairs(options, "--option"),
     )
     report(result, as_json=as_json)
     if result.interrupted:

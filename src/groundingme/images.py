@@ -1,0 +1,412 @@
+"""Images as encoded bytes, decoded only when somebody needs pixels, and never trusted.
+
+What becomes of an image on its way to a model (`prepare`):
+
+====================================  ======================================================
+JPEG (grey or colour), PNG and WebP   the original bytes: every server sees in them what we
+of 8 bits or fewer, nothing below     see, whatever their size
+EXIF orientation 2 to 8               turned upright, re-encoded: targets are in upright
+                                      pixels, and not every server turns the picture
+CMYK or YCCK JPEG                     converted to RGB (without a profile), re-encoded
+alpha, or a transparent palette       laid on white, re-encoded; the original bytes where
+                                      every pixel turns out opaque. Servers drop the alpha
+                                      and see whatever colour is stored behind it, people who
+                                      drew the box saw a white page
+16 bits a channel                     scaled by their full range to 8 bits, re-encoded
+animated PNG and WebP, any GIF        the first frame, re-encoded: some servers refuse them
+BMP, TIFF, PPM, JPEG 2000, AVIF       re-encoded
+zero bytes                            ImageError `empty`
+the end is missing                    ImageError `truncated`; bytes behind the end are let be
+no image, or damaged                  ImageError `unreadable`
+an image of another kind              ImageError `unsupported`: HEIC, 12-bit or lossless JPEG,
+                                      32-bit and floating-point pixels, CIELAB
+declares more than `MAX_PIXELS`       ImageError `too-large`, from the header; not decoded
+====================================  ======================================================
+
+What was stored losslessly is re-encoded as PNG; the rest as JPEG of quality 95 with the chroma
+sampling that it had. `jpeg_quality` re-encodes everything as JPEG of that quality, as the
+published script does at 75.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from groundingme.errors import ImageError, UsageError
+from groundingme.image_headers import Header, read_header
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_PIXELS = 178_956_970
+"""Most pixels that an image may declare: five 8K pictures, half a gigabyte decoded.
+
+It is the number beyond which Pillow refuses to open a picture.
+"""
+
+HEAD = 65_536
+"""Bytes from the start of an image that nearly always hold its header."""
+
+_MIMES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+_OTHERS = ("BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+
+
+class FileImage(msgspec.Struct, frozen=True):
+    """An image in a file.
+
+    Attributes:
+        path: Where the file is.
+        name: How its data set calls it; the path where nothing else is given.
+    """
+
+    path: str
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            msgspec.structs.force_setattr(self, "name", self.path)
+
+    def read(self) -> bytes:
+        """The file's bytes.
+
+        Raises:
+            ImageError: `missing`, or `unreadable` where the file cannot be opened.
+        """
+        try:
+            return Path(self.path).read_bytes()
+        except FileNotFoundError:
+            raise ImageError(
+                "missing", f"expected an image at {self.path}, got no file; put it there"
+            ) from None
+        except OSError as error:
+            raise ImageError(
+                "unreadable", f"expected an image at {self.path}, got: {error.strerror}"
+            ) from None
+
+    def read_head(self) -> bytes:
+        """The first `HEAD` bytes of the file.
+
+        Raises:
+            ImageError: As `read`.
+        """
+        try:
+            with Path(self.path).open("rb") as file:
+                return file.read(HEAD)
+        except OSError:
+            return self.read()[:HEAD]
+
+
+class BytesImage(msgspec.Struct, frozen=True):
+    """An image held in memory.
+
+    Attributes:
+        name: How to call it.
+        data: The encoded bytes.
+    """
+
+    name: str
+    data: bytes
+
+    def read(self) -> bytes:
+        """The encoded bytes."""
+        return self.data
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """What the header of an image says.
+
+    Attributes:
+        format: As Pillow names it (`JPEG`, `PNG`, ...).
+        mode: As Pillow names it (`RGB`, `L`, `CMYK`, ...).
+        width: Of the upright image, in pixels.
+        height: Of the upright image, in pixels.
+        orientation: EXIF orientation, 1 to 8.
+        bits: Per channel.
+        alpha: Whether pixels may be transparent.
+        plain: Whether any server sees in these bytes what we see, so that they can be sent.
+    """
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    orientation: int
+    bits: int
+    alpha: bool
+    plain: bool
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """An image as it is sent.
+
+    Attributes:
+        data: The encoded bytes.
+        mime: `image/jpeg`, `image/png` or `image/webp`.
+        width: In pixels.
+        height: In pixels.
+    """
+
+    data: bytes
+    mime: str
+    width: int
+    height: int
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and the hex digits of the bytes."""
+        return f"sha256:{hashlib.sha256(self.data).hexdigest()}"
+
+
+def probe(data: bytes, *, max_pixels: int = MAX_PIXELS, whole: bool = True) -> Probe:
+    """Reads the header, and looks for the end.
+
+    Args:
+        data: The encoded image, or its first bytes.
+        max_pixels: Most pixels that it may declare.
+        whole: Whether `data` should be all of it; if not, a missing end is no error.
+
+    Raises:
+        ImageError: `empty`, `truncated`, `unreadable`, `unsupported` or `too-large`.
+    """
+    return _upright(_header(data, max_pixels, whole))
+
+
+def prepare(
+    data: bytes, *, jpeg_quality: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Encoded:
+    """The image as it is sent: the original bytes wherever the table above allows it.
+
+    Args:
+        data: The encoded image.
+        jpeg_quality: None, or 1 to 100: re-encode as JPEG of that quality, with chroma halved in
+            both directions.
+        max_pixels: Most pixels that it may declare.
+
+    Raises:
+        ImageError: The image cannot be used.
+        UsageError: `jpeg_quality` is out of range.
+    """
+    if jpeg_quality is not None and not 1 <= jpeg_quality <= 100:
+        raise UsageError(f"expected a JPEG quality of 1 to 100, got {jpeg_quality}")
+    header = _header(data, max_pixels)
+    found = _upright(header)
+    if found.plain and jpeg_quality is None:
+        return Encoded(data, _MIMES[found.format], found.width, found.height)
+    with _Decoding(header.format):
+        picture = _open(data, header)
+        opaque = _is_opaque(picture)
+        if jpeg_quality is None and opaque and _plain(header, alpha=False):
+            return Encoded(data, _MIMES[found.format], found.width, found.height)
+        upright = _to_rgb(picture, header)
+        buffer = io.BytesIO()
+        if jpeg_quality is not None:
+            upright.save(buffer, "JPEG", quality=jpeg_quality)
+        elif header.lossless:
+            upright.save(buffer, "PNG", compress_level=1)
+        else:
+            upright.save(buffer, "JPEG", quality=95, subsampling=_subsampling(picture))
+        mime = "image/png" if header.lossless and jpeg_quality is None else "image/jpeg"
+        return Encoded(buffer.getvalue(), mime, *upright.size)
+
+
+def open_upright(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The image decoded: RGB of 8 bits, upright, laid on white where it is transparent.
+
+    Raises:
+        ImageError: The image cannot be used.
+    """
+    header = _header(data, max_pixels)
+    with _Decoding(header.format):
+        return _to_rgb(_open(data, header), header)
+
+
+def _header(data: bytes, max_pixels: int, whole: bool = True) -> Header:
+    if not data:
+        raise ImageError("empty", "expected an image, got 0 bytes; copy it again")
+    header = read_header(data, whole=whole) or _pillow_header(data)
+    if header.width * header.height > max_pixels:
+        raise ImageError(
+            "too-large",
+            f"expected at most {max_pixels} pixels, got an image that declares "
+            f"{header.width} x {header.height}; make it smaller",
+        )
+    return header
+
+
+def _upright(header: Header) -> Probe:
+    width, height = header.width, header.height
+    if header.orientation >= 5:
+        width, height = height, width
+    return Probe(
+        header.format,
+        header.mode,
+        width,
+        height,
+        header.orientation,
+        header.bits,
+        header.alpha,
+        _plain(header, header.alpha),
+    )
+
+
+def _plain(header: Header, alpha: bool) -> bool:
+    return (
+        header.format in _MIMES
+        and header.orientation == 1
+        and header.mode != "CMYK"
+        and header.bits <= 8
+        and not alpha
+        and not header.animated
+    )
+
+
+class _Decoding:
+    """Around every use of Pillow: its warnings stay in, its exceptions become `ImageError`.
+
+    Pillow warns of damaged metadata that does not touch the pixels, and the filters of `warnings`
+    belong to the whole process; so the first thread to enter mutes Pillow and the last restores.
+    """
+
+    _lock = threading.Lock()
+    _inside = 0
+    _muted = warnings.catch_warnings()
+
+    def __init__(self, format: str) -> None:
+        self._format = format
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not _Decoding._inside:
+                _Decoding._muted = warnings.catch_warnings()
+                _Decoding._muted.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            _Decoding._inside += 1
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        with self._lock:
+            _Decoding._inside -= 1
+            if not _Decoding._inside:
+                _Decoding._muted.__exit__(kind, error, trace)
+        # The boundary: on hostile bytes Pillow's decoders raise whatever comes to hand.
+        if isinstance(error, Exception) and not isinstance(error, ImageError):
+            said = " ".join(str(error).split()) or type(error).__name__
+            if "truncated" in said.lower():
+                raise ImageError(
+                    "truncated",
+                    f"expected a whole {self._format} image, got: {said}; copy it again",
+                ) from None
+            raise ImageError(
+                "unreadable",
+                f"expected {_with_article(self._format)} image, got a damaged one: {said}",
+            ) from None
+
+
+def _with_article(format: str) -> str:
+    return f"an {format}" if format[:1] in "AO" else f"a {format}"
+
+
+def _pillow_header(data: bytes) -> Header:
+    """The header of the rarer formats, which are never sent as they are."""
+    from PIL import Image, UnidentifiedImageError
+
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
+        raise ImageError(
+            "unsupported", "expected JPEG, PNG, WebP or TIFF, got HEIC; convert it to JPEG"
+        )
+    with _Decoding("readable"):
+        try:
+            picture = Image.open(io.BytesIO(data), formats=_OTHERS)
+        except UnidentifiedImageError:
+            raise ImageError(
+                "unreadable",
+                f"expected an image, got {len(data)} bytes that begin with {data[:8]!r}",
+            ) from None
+        except Image.DecompressionBombError as error:
+            raise ImageError("too-large", f"expected a smaller image: {error}") from None
+        mode = picture.mode
+        transparent = "A" in mode or "transparency" in picture.info
+        bits = 16 if mode.startswith("I") else 8
+        lossless = picture.format not in ("AVIF", "JPEG2000")
+        return Header(
+            picture.format or "", mode, *picture.size, 1, bits, transparent, False, lossless
+        )
+
+
+def _open(data: bytes, header: Header) -> Image.Image:
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(data), formats=(header.format,))
+    picture.load()
+    return picture
+
+
+def _is_opaque(picture: Image.Image) -> bool:
+    if "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    if "A" not in picture.getbands():
+        return True
+    low: Any = picture.getchannel("A").getextrema()[0]
+    return bool(low == 255)
+
+
+def _to_rgb(picture: Image.Image, header: Header) -> Image.Image:
+    from PIL import Image, ImageOps
+
+    if header.format in _OTHERS:
+        picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):
+        picture = _eight_bits(picture)
+    if picture.mode in ("F", "LAB", "HSV"):
+        raise ImageError(
+            "unsupported",
+            f"expected grey or RGB pixels of 8 or 16 bits, got mode {picture.mode}; convert it",
+        )
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, "white")
+        rgb = Image.alpha_composite(paper, layer).convert("RGB")
+    else:
+        rgb = picture.convert("RGB")
+    if header.orientation == 1:
+        return rgb
+    turn = (
+        Image.Transpose.FLIP_LEFT_RIGHT,
+        Image.Transpose.ROTATE_180,
+        Image.Transpose.FLIP_TOP_BOTTOM,
+        Image.Transpose.TRANSPOSE,
+        Image.Transpose.ROTATE_270,
+        Image.Transpose.TRANSVERSE,
+        Image.Transpose.ROTATE_90,
+    )[header.orientation - 2]
+    return rgb.transpose(turn)
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Grey of 16 bits as grey of 8: 65,535 becomes 255, rounded."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(picture).astype(np.int64)
+    if values.size and (values.min() < 0 or values.max() > 65_535):
+        raise ImageError(
+            "unsupported",
+            f"expected grey values of 8 or 16 bits, got {values.min()} to {values.max()}; "
+            "convert it",
+        )
+    return Image.fromarray(((values * 255 + 32_767) // 65_535).astype(np.uint8))
+
+
+def _subsampling(picture: Image.Image) -> int:
+    """Chroma sampling of a decoded JPEG as Pillow's encoder takes it; full where it is odd."""
+    from PIL import JpegImagePlugin
+
+    if not hasattr(picture, "layer"):
+        return 0
+    return max(0, JpegImagePlugin.get_sampling(picture))

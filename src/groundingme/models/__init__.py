@@ -1,0 +1,102 @@
+"""Models that answer grounding questions: one file a provider, named `PROVIDER/NAME`."""
+
+from __future__ import annotations
+
+import abc
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from groundingme.errors import UsageError
+from groundingme.images import Encoded
+from groundingme.registry import Registry, unknown
+from groundingme.schema import Generation
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to a model.
+
+    Attributes:
+        id: The sample's id.
+        prompt: The whole text.
+        image: As it is sent; None where the model needs none.
+        width: Of the upright original, in pixels; 0 when unknown.
+        height: Of the upright original, in pixels; 0 when unknown.
+        temperature: 0 is greedy.
+        max_tokens: Most tokens of the completion, reasoning included.
+        trajectory: Index among several sampled replies.
+    """
+
+    id: str
+    prompt: str
+    image: Encoded | None = None
+    width: int = 0
+    height: int = 0
+    temperature: float = 0.0
+    max_tokens: int = 20480
+    trajectory: int = 0
+
+
+class Model(abc.ABC):
+    """Anything that replies to a `Request`.
+
+    Attributes:
+        name: `PROVIDER/NAME`.
+        needs_image: Whether requests must carry the image's bytes.
+    """
+
+    name: str
+    needs_image: bool = True
+
+    def settings(self) -> dict[str, Any]:
+        """What changes the question beyond prompt and sampling; part of a run's identity."""
+        return {}
+
+    @abc.abstractmethod
+    async def generate(self, request: Request) -> Generation:
+        """One reply.
+
+        Raises:
+            RetryableError: Worth asking again.
+            FatalError: No request can succeed.
+            RequestError: This one cannot.
+        """
+
+    async def aclose(self) -> None:
+        """Frees what the model holds; it can be used again afterwards."""
+        return
+
+
+Factory = Callable[..., Model]
+"""Takes the name behind `PROVIDER/` and the provider's options."""
+
+PROVIDERS: Registry[Factory] = Registry("provider", "groundingme.models")
+
+
+def load_model(name: str, **options: Any) -> Model:
+    """A model by name.
+
+    Args:
+        name: `PROVIDER/NAME`, such as `openai/Qwen/Qwen3-VL-8B-Instruct` or `baseline/center`.
+        **options: For the provider.
+
+    Raises:
+        UsageError: The name or an option is unknown; the message lists the known ones.
+    """
+    provider, slash, rest = name.partition("/")
+    factory = PROVIDERS.get(provider)
+    if not slash or not rest:
+        raise UsageError(
+            f"expected a model as PROVIDER/NAME, got {name!r}; such as {provider}/NAME"
+        )
+    known = [
+        parameter.name
+        for parameter in inspect.signature(factory).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of the provider {provider}", option, known or ["none"])
+    return factory(rest, **options)

@@ -1,0 +1,249 @@
+"""Any server that speaks the OpenAI chat-completions protocol: vLLM, SGLang, llama.cpp, hosted.
+
+The body is put together from byte strings around the base64 of the image, so that nothing walks
+over the picture twice. It is posted with aiohttp over one pool of kept-alive connections.
+"""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import json
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from groundingme.errors import FatalError, RequestError, RetryableError, UsageError
+from groundingme.models import PROVIDERS, Model, Request
+from groundingme.schema import Generation
+
+if TYPE_CHECKING:
+    import aiohttp
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+
+
+class OpenAI(Model):
+    """A model behind an OpenAI-compatible server.
+
+    Args:
+        name: Model name as the server knows it.
+        base_url: Up to and with `/v1`; the default is the environment's OPENAI_BASE_URL, or else
+            OpenAI's own address.
+        api_key_env: Environment variable that holds the key; a local server needs none.
+        extra_body: Merged into every request's body, over what is there.
+        headers: Sent with every request.
+        timeout: Seconds to wait for one whole reply.
+        max_tokens_field: `max_completion_tokens`, or `max_tokens` for servers that want that.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str | None = None,
+        api_key_env: str = "OPENAI_API_KEY",
+        extra_body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str = 600.0,
+        max_tokens_field: str = "max_completion_tokens",
+    ) -> None:
+        url = base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+        if not url.startswith(("http://", "https://")):
+            raise UsageError(f"expected a base URL such as http://localhost:8000/v1, got {url!r}")
+        self.name = f"openai/{name}"
+        self.base_url = url.rstrip("/")
+        self._served = name
+        self._key_env = api_key_env
+        self._extra = dict(extra_body or {})
+        self._headers = dict(headers or {})
+        self._timeout = float(timeout)
+        self._max_tokens_field = max_tokens_field
+        self._session: aiohttp.ClientSession | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """`extra_body` alone: the address and the key change who answers, not what is asked."""
+        return {"extra_body": self._extra} if self._extra else {}
+
+    async def generate(self, request: Request) -> Generation:
+        import aiohttp
+
+        session = self._open()
+        body = self._body(request)
+        began = time.perf_counter()
+        try:
+            async with session.post(f"{self.base_url}/chat/completions", data=body) as response:
+                content = await response.read()
+                status, headers = response.status, response.headers
+        except TimeoutError:
+            raise RetryableError(
+                "timeout", f"no reply within {self._timeout:g} s from {self.base_url}"
+            ) from None
+        except aiohttp.InvalidURL as error:
+            raise FatalError("not-found", f"expected a base URL, got {error}") from None
+        except (aiohttp.ClientError, OSError) as error:
+            words = str(error) or type(error).__name__
+            raise RetryableError("connection", f"{self.base_url}: {words}") from None
+        if status != 200:
+            raise self._refused(status, content, headers.get("Retry-After"))
+        return self._read(request, content, time.perf_counter() - began)
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        if self._session is None:
+            key = os.environ.get(self._key_env)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                headers={
+                    "Content-Type": "application/json",
+                    **({"Authorization": f"Bearer {key}"} if key else {}),
+                    **self._headers,
+                },
+            )
+        return self._session
+
+    def _body(self, request: Request) -> bytes:
+        fields = {
+            "model": self._served,
+            "temperature": request.temperature,
+            self._max_tokens_field: request.max_tokens,
+            **self._extra,
+        }
+        content = msgspec.json.encode({"type": "text", "text": request.prompt}) + b"]}],"
+        parts = [b'{"messages":[{"role":"user","content":[']
+        if request.image is not None:
+            parts += [
+                b'{"type":"image_url","image_url":{"url":"data:',
+                request.image.mime.encode(),
+                b";base64,",
+                base64.b64encode(request.image.data),
+                b'"}},',
+            ]
+        return b"".join([*parts, content, msgspec.json.encode(fields)[1:]])
+
+    def _read(self, request: Request, content: bytes, latency: float) -> Generation:
+        try:
+            reply = msgspec.json.decode(content, type=_Reply)
+        except msgspec.DecodeError as error:
+            raise RetryableError("bad-reply", f"no chat completion: {error}") from None
+        if reply.error:
+            raise RetryableError("bad-reply", _words(reply.error))
+        if not reply.choices:
+            raise RetryableError("bad-reply", "the reply has no choices")
+        choice = reply.choices[0]
+        message = choice.message
+        text = _text(message.content) or message.refusal or ""
+        reasoning = message.reasoning_content or message.reasoning or ""
+        if message.content is None and not text and choice.finish_reason in (None, "", "stop"):
+            raise RetryableError("bad-reply", "the reply has no content")
+        usage = reply.usage or _Usage()
+        details = usage.completion_tokens_details or _Details()
+        return Generation(
+            id=request.id,
+            trajectory=request.trajectory,
+            text=text,
+            reasoning=reasoning,
+            finish_reason=choice.finish_reason or "",
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            reasoning_tokens=details.reasoning_tokens,
+            latency=round(latency, 4),
+            served_model=reply.model or "",
+        )
+
+    def _refused(self, status: int, content: bytes, retry_after: str | None) -> RequestError:
+        try:
+            said = _words(json.loads(content))
+        except ValueError:
+            said = " ".join(content[:200].decode(errors="replace").split())
+        where = f"{self.base_url} answered {status}: {said or 'nothing'}"
+        if status == 401 or status == 403:
+            return FatalError(
+                "auth", f"{where}; put a valid key into {self._key_env}", status=status
+            )
+        if status == 404:
+            return FatalError(
+                "not-found", f"{where}; check the base URL and the name {self._served!r}",
+                status=status,
+            )  # fmt: skip
+        if status == 429 and "insufficient_quota" in said:
+            return FatalError("quota", where, status=status)
+        if status == 429:
+            wait = _seconds(retry_after)
+            return RetryableError("rate-limit", where, status=status, retry_after=wait)
+        if status in (408, 409, 425) or status >= 500:
+            wait = _seconds(retry_after)
+            return RetryableError("server", where, status=status, retry_after=wait)
+        return RequestError("bad-request", where, status=status)
+
+
+class _Details(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    completion_tokens_details: _Details | None = None
+
+
+class _Message(msgspec.Struct):
+    content: str | list[dict[str, Any]] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Reply(msgspec.Struct):
+    choices: list[_Choice] = []
+    model: str | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+def _text(content: str | list[dict[str, Any]] | None) -> str:
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content)
+    return content or ""
+
+
+def _words(reply: Any) -> str:
+    """What an error body says, in one line."""
+    error = reply.get("error", reply) if isinstance(reply, dict) else reply
+    if isinstance(error, dict):
+        said = error.get("message") or error.get("detail") or error
+        code = error.get("code")
+        error = f"{said} ({code})" if code else said
+    return " ".join(str(error).split())[:300]
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """The header's value in seconds: a number or a date; None where it is neither."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+PROVIDERS.register("openai", OpenAI)
