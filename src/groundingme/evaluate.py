@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import platform
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -23,14 +23,12 @@ from groundingme import geometry, predictions, prompts, protocols
 from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import DataError, FatalError, RunError, UsageError
 from groundingme.models import Model, load_model
+from groundingme.progress import Progress, Silent
 from groundingme.registry import unknown
 from groundingme.result import Result
 from groundingme.runner import RetryPolicy, ask
 from groundingme.schema import Generation, Run, Sample
 from groundingme.store import RunFolder, write_atomically
-
-if TYPE_CHECKING:
-    from groundingme.progress import Progress
 
 DEFAULT_OUT = "runs"
 
@@ -120,7 +118,9 @@ def evaluate(
         save_samples(dataset, folder.path)
         generations = folder.generations()
         done = {id: one for id, one in generations.items() if not one.failure}
-        watcher = progress or _Silent()
+        watcher = progress or Silent()
+        if folder.difference:
+            watcher.note(folder.difference)
         watcher.start(dataset.samples, done, coords)
 
         def sink(generation: Generation) -> None:
@@ -156,19 +156,6 @@ def evaluate(
     return result
 
 
-class _Silent:
-    """Progress that says nothing."""
-
-    def start(self, samples: Sequence[Sample], done: dict[str, Generation], coords: str) -> None:
-        pass
-
-    def update(self, generation: Generation) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
-
-
 def score(
     source: str | Path,
     data: str | Dataset | None = None,
@@ -202,6 +189,7 @@ def score(
     source = Path(source)
     is_run = (source / "run.json").is_file()
     folder = RunFolder.open(source) if is_run else None
+    notes: tuple[str, ...] = ()
     if folder:
         generations = folder.generations()
         dataset = load_samples(folder) if data is None else _dataset(data, split)
@@ -211,8 +199,8 @@ def score(
             "name the data set that it answers with --data"
         )
     else:
-        generations = predictions.read_predictions(source).generations
         dataset = _dataset(data, split)
+        generations, notes = _predictions(dataset, source)
     dataset = dataset.select(subset=subset, limit=limit)
     run = Run(
         model=folder.run.model if folder else f"file/{source.name}",
@@ -224,7 +212,6 @@ def score(
         limit=limit,
         coords=coords or (folder.run.coords if folder else "abs"),
     )
-    notes = () if folder else _match(dataset, generations, source)
     result = score_generations(
         dataset, generations, run, protocol=protocol, path=folder.path if folder else None
     )
@@ -267,23 +254,23 @@ def _dataset(data: str | Dataset, split: str | None) -> Dataset:
     return load_dataset(data, split=split) if isinstance(data, str) else data
 
 
-def _match(
-    dataset: Dataset, generations: Mapping[str, Generation], source: Path
-) -> tuple[str, ...]:
-    known = {sample.id for sample in dataset}
-    strangers = [id for id in generations if id not in known]
-    if len(strangers) == len(generations):
+def _predictions(dataset: Dataset, source: Path) -> tuple[dict[str, Generation], tuple[str, ...]]:
+    """Replies from a file by sample id, and what the user should know of them."""
+    found = predictions.read_predictions(source)
+    generations, strangers = found.match(dataset.samples)
+    if len(strangers) == len(found.generations):
         came = f"such as {strangers[0]!r}" if strangers else "none at all"
         raise DataError(
             f"expected replies to the samples of {dataset.source} (ids such as "
-            f"{next(iter(known))!r}), got {came} in {source}; name the data set that they answer"
+            f"{dataset[0].id!r}), got {came} in {source}; name the data set that they answer"
         )
+    notes = list(found.notes)
     if strangers:
-        return (
+        notes.append(
             f"{len(strangers)} replies have ids that the data set lacks, such as "
-            f"{strangers[0]!r}; they are not scored",
+            f"{strangers[0]!r}; they are not scored"
         )
-    return ()
+    return generations, tuple(notes)
 
 
 def save_samples(dataset: Dataset, path: Path) -> None:

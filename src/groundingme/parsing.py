@@ -14,8 +14,8 @@ How a reply is read, in this order:
    `box-tokens`    four numbers in `<box>`, `<|box_start|>`, `<|begin_of_box|>`, `<bbox>`, `<|det|>`
                    or `\\boxed{}`
    `loc-tokens`    four location tokens: `<loc_12>`, `<loc0012>`
-   `list`          four numbers in brackets: a line of their own, in double brackets, or introduced as
-                   the bounding box or answer; four bare numbers as the whole reply
+   `list`          four numbers in brackets: a line of their own, in double brackets, or introduced
+                   as the bounding box or answer; four bare numbers as the whole reply
    `null`          null, None or an empty list in one of those places
    `words`         a statement that nothing matches (see `rejection_words`), after any other answer
    ==============  ==============================================================================

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """What `evaluate` tells of a run."""
 
+    def note(self, line: str) -> None:
+        """Something that the user should know before the first request."""
+
     def start(self, samples: Sequence[Sample], done: dict[str, Generation], coords: str) -> None:
         """Called once, before the first request.
 
@@ -77,7 +80,30 @@ class Tally:
         )
 
 
-class Bar:
+class Silent:
+    """Says nothing."""
+
+    def note(self, line: str) -> None:
+        return
+
+    def start(self, samples: Sequence[Sample], done: dict[str, Generation], coords: str) -> None:
+        return
+
+    def update(self, generation: Generation) -> None:
+        return
+
+    def stop(self) -> None:
+        return
+
+
+class Quiet(Silent):
+    """Says notes only."""
+
+    def note(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+class Bar(Quiet):
     """A live bar: done, failed, accuracy so far, tokens, time left."""
 
     def start(self, samples: Sequence[Sample], done: dict[str, Generation], coords: str) -> None:
@@ -121,7 +147,7 @@ class Bar:
         return f"{failed}{accuracy}  {_short(tally.tokens)} tokens"
 
 
-class Lines:
+class Lines(Quiet):
     """The same in plain lines, for logs: at most one every `every` seconds, and one at the end."""
 
     def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:

@@ -146,8 +146,9 @@ _REFUSAL = re.compile(
 )
 _ERROR = re.compile(
     r"\s*(?:\{\s*[\"']?(?:error|detail)[\"']?\s*:|"
-    r"\[?(?:api |server |internal |http |request |openai ){0,4}(?:error|exception|failure)\b|traceback \(most recent|failed to obtain answer|<!doctype html|"
-    r"<html|[45]\d\d (?:client|server|bad|internal|service|gateway|too many|not found|unauthor)|"
+    r"\[?(?:api |server |internal |http |request |openai ){0,4}(?:error|exception|failure)\b|"
+    r"traceback \(most recent|failed to obtain answer|<!doctype html|<html|"
+    r"[45]\d\d (?:client|server|bad|internal|service|gateway|too many|not found|unauthor)|"
     r"(?:connection|request|read) (?:error|timed out|timeout|refused|reset)|rate limit|"
     r"(?:[a-z_.]{1,40}\.)?[a-z]{1,40}(?:error|exception)\b\s*[:(])",
     re.IGNORECASE,

@@ -90,6 +90,8 @@ async def ask(
     def prepared(sample: Sample) -> Request:
         image = None
         width, height = sample.width, sample.height
+        if sample.image is None and model.needs_image:
+            raise ImageError("missing", "expected an image, got a data set without images")
         if sample.image is not None and model.needs_image:
             image = images.prepare(sample.image.read(), jpeg_quality=jpeg_quality)
         elif sample.image is not None and not (width and height):

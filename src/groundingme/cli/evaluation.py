@@ -69,7 +69,7 @@ def eval_command(
     result = evaluate(
         model,
         data,
-        progress=None if quiet else progress.for_terminal(),
+        progress=progress.Quiet() if quiet else progress.for_terminal(),
         retry=None if retries is None else RetryPolicy(attempts=retries + 1),
         **settings,
         **provider,

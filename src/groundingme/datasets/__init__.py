@@ -1,7 +1,14 @@
 """Data sets: one file a benchmark or format, read from a Hub id, a local copy, or a file.
 
+    load_dataset("groundingme")                       by name: from the Hub, or its local cache
+    load_dataset("lirang04/GroundingME")              by Hub id
+    load_dataset("copies/GroundingME")                a local copy of a Hub repository
+    load_dataset("my/samples.jsonl")                  a file, known by what is in it
+    load_dataset("refcocog:data/refcocog")            a path, with the format named
+
 Rows are read at once, images when they are asked for. A row that cannot be used becomes a sample
-with `problem` set, so that it counts as failed and never disappears.
+with `problem` set, so that it counts as failed and never disappears. A format registers a
+`Format` under its name in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -71,8 +78,15 @@ class Dataset:
             target = None if one.target is None else [float(edge) for edge in one.target]
             digest.update(
                 msgspec.json.encode(
-                    [one.id, one.description, target, one.width, one.height]
-                    + [one.subtask_l1, one.subtask_l2]
+                    (
+                        one.id,
+                        one.description,
+                        target,
+                        one.width,
+                        one.height,
+                        one.subtask_l1,
+                        one.subtask_l2,
+                    )
                 )
             )
         return f"sha256:{digest.hexdigest()}"
@@ -101,3 +115,99 @@ class Dataset:
 
 def _names(sample: Sample) -> tuple[str, str]:
     return sample.subtask_l1, f"{sample.subtask_l1}/{sample.subtask_l2}"
+
+
+class Format(msgspec.Struct, frozen=True, kw_only=True):
+    """How one kind of data set is read.
+
+    Attributes:
+        summary: What it reads, in a line.
+        load: Reads a path; the second argument is the split, or None for the usual one.
+        detects: Whether a path holds this kind.
+        hub: Hub id that the name alone stands for; "" where there is none.
+    """
+
+    summary: str
+    load: Callable[[Path, str | None], Dataset]
+    detects: Callable[[Path], bool]
+    hub: str = ""
+
+
+FORMATS: Registry[Format] = Registry("data set", "groundingme.datasets")
+"""Every format by name; its module is imported when a name is first asked for."""
+
+
+def load_dataset(data: str, *, split: str | None = None) -> Dataset:
+    """A data set by name, path or Hub id.
+
+    Args:
+        data: A name of `FORMATS`, a file or folder, `NAME:PATH`, or a Hub id `OWNER/NAME`. A
+            path goes before a Hub id, and a Hub id before a name.
+        split: Such as `test`; None takes the only one, or the one that the benchmark is run on.
+
+    Raises:
+        UnknownNameError: Nothing is known by that name.
+        DataError: The path, the Hub's answer or the split is not what it should be.
+    """
+    path = Path(data).expanduser()
+    name, colon, rest = data.partition(":")
+    if colon and rest and not path.exists():
+        place = Path(rest).expanduser()
+        if not place.exists():
+            place = _from_hub(rest) if _is_hub_id(rest) else place
+        if not place.exists():
+            raise DataError(f"expected a file or folder at {rest}, got none; check the path")
+        return FORMATS.get(name).load(place, split)
+    if path.exists():
+        return _read(path, split)
+    if _is_hub_id(data):
+        owner = {FORMATS.get(known).hub.lower(): known for known in FORMATS.names()}
+        known = owner.get(data.lower())
+        place = _from_hub(data)
+        return FORMATS.get(known).load(place, split) if known else _read(place, split)
+    if data in FORMATS and FORMATS.get(data).hub:
+        return FORMATS.get(data).load(_from_hub(FORMATS.get(data).hub), split)
+    if data in FORMATS:
+        raise DataError(f"expected a path with the data set, got {data!r}; write {data}:PATH")
+    if path.suffix or "/" in data:
+        raise DataError(f"expected a data set at {data}, got no file or folder; check the path")
+    names = ", ".join(FORMATS.names())
+    try:
+        FORMATS.get(data)
+    except UnknownNameError as error:
+        known_names = str(error).partition("; known:")[0].removesuffix(";")
+        raise UnknownNameError(
+            f"{known_names}; expected a file or folder, a Hub id OWNER/NAME, or one of {names}"
+        ) from None
+    raise AssertionError(data)
+
+
+def _read(path: Path, split: str | None) -> Dataset:
+    for name in FORMATS.names():
+        if FORMATS.get(name).detects(path):
+            return FORMATS.get(name).load(path, split)
+    kinds = "; ".join(f"{name} ({FORMATS.get(name).summary})" for name in FORMATS.names())
+    raise DataError(f"expected a data set that is known, got {path}; known are: {kinds}")
+
+
+def _is_hub_id(data: str) -> bool:
+    owner, slash, name = data.partition("/")
+    return bool(slash and owner and name) and "/" not in name and not data.startswith((".", "~"))
+
+
+def _from_hub(id: str) -> Path:
+    """Downloads a data set, or finds it in the Hub's local cache."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    wanted = ["*.parquet", "*.tsv", "*.jsonl", "*.json", "*.p", "*.jpg", "*.png"]
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(id, repo_type="dataset", allow_patterns=wanted)
+        )
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"expected {id} to be a path, or a data set on the Hub; neither could be had: {said}; "
+            "check the name and the connection, or set HF_HOME to a cache that holds it"
+        ) from None

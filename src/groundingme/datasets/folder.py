@@ -1,0 +1,102 @@
+"""A JSONL with image paths beside the images: what a person writes by hand.
+
+    {"id": "a1", "image": "images/a1.jpg", "description": "the red cup", "bbox": [10, 20, 60, 90],
+     "subtask_l1": "Discriminative", "subtask_l2": "Appearance", "width": 640, "height": 480}
+
+`description` is needed; `bbox` is x1, y1, x2, y2 in pixels of the upright image, or null where
+nothing matches. `image` is relative to the file. The others may be absent: a missing id is the
+line's number, a missing size is read from the picture. Further keys are kept in `Sample.extra`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from groundingme.datasets import FORMATS, Dataset, Format
+from groundingme.datasets.rows import to_sample, unique
+from groundingme.errors import DataError
+from groundingme.images import FileImage
+from groundingme.schema import Sample
+
+FILE = "samples.jsonl"
+
+
+def load(path: Path, split: str | None) -> Dataset:
+    """Reads the file, or the folder that holds it; with a split, `SPLIT.jsonl` in the folder.
+
+    Raises:
+        DataError: There is no such file, or it is empty.
+    """
+    file = _find(path, split)
+    if file is None:
+        wanted = f"{split}.jsonl" if split else FILE
+        raise DataError(f"expected {wanted} in {path}, got none; name the file itself")
+    try:
+        lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except OSError as error:
+        raise DataError(f"expected a data set in {file}, got: {error.strerror}") from None
+    samples = unique(
+        (f"line {number}", _sample(line, number, file.parent))
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    )
+    if not samples:
+        raise DataError(f"expected one JSON object a line in {file}, got an empty file")
+    if all(one.problem and not one.description for one in samples):
+        raise DataError(f"{file}, line 1: {samples[0].problem}")
+    folder = file.resolve().parent
+    name = folder.name if file.name == FILE else f"{folder.name}-{file.stem}"
+    return Dataset(name=name, source=str(path), samples=samples)
+
+
+def _sample(line: bytes, number: int, folder: Path) -> Sample:
+    place = f"line {number}"
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _broken(place, f"expected a JSON object, got a line that is none: {error}")
+    if not isinstance(row, dict):
+        return _broken(place, f"expected a JSON object, got {line[:60].decode(errors='replace')}")
+    image, problem = _image(row, folder)
+    row.setdefault("id", number)
+    return to_sample(row, place=place, image=image, problem=problem)
+
+
+def _image(row: dict[str, Any], folder: Path) -> tuple[FileImage | None, str]:
+    name = row.get("image", row.get("image_path"))
+    if name is None:
+        return None, ""
+    if not isinstance(name, str) or not name or "\0" in name:
+        return None, f"expected image as a path, got {name!r}"
+    return FileImage(path=str(folder / name), name=name), ""
+
+
+def _broken(place: str, problem: str) -> Sample:
+    return to_sample({"id": place}, place=place, image=None, problem=problem)
+
+
+def _find(path: Path, split: str | None) -> Path | None:
+    if path.is_file():
+        return path
+    if split:
+        file = path / f"{split}.jsonl"
+        return file if file.is_file() else None
+    if (path / FILE).is_file():
+        return path / FILE
+    others = sorted(path.glob("*.jsonl"))
+    return others[0] if len(others) == 1 else None
+
+
+def _detects(path: Path) -> bool:
+    if path.is_dir():
+        return bool(list(path.glob("*.jsonl"))) and not list(path.glob("**/*.parquet"))
+    return path.suffix in (".jsonl", ".ndjson")
+
+
+FORMATS.register(
+    "folder",
+    Format(summary="a JSONL with image paths, beside the images", load=load, detects=_detects),
+)

@@ -1,0 +1,188 @@
+"""Parquet files with images in them: rows at once, images one at a time.
+
+An image is read where it lies in the file, page by page; at most a few pages are in memory, however
+large the row group is. Reading in the order of the file reads each page once.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from groundingme.errors import DataError, ImageError
+
+_SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?$")
+_OPEN_FILES = 4
+
+
+class ParquetImage(msgspec.Struct, frozen=True):
+    """An image in a parquet file.
+
+    Attributes:
+        path: The file.
+        row: Row in the file, from 0.
+        column: Its column: bytes, or the Hub's struct of `bytes` and `path`.
+    """
+
+    path: str
+    row: int
+    column: str = "image"
+
+    @property
+    def name(self) -> str:
+        """`FILE:ROW`."""
+        return f"{Path(self.path).name}:{self.row}"
+
+    def read(self) -> bytes:
+        """The encoded bytes, as stored.
+
+        Raises:
+            ImageError: `missing` where the cell is empty, `unreadable` where the file is damaged.
+        """
+        value: Any = _cell(self.path, self.column, self.row)
+        path: str | None = None
+        if isinstance(value, dict):
+            value, path = value.get("bytes"), value.get("path")
+        if value is None and path:
+            beside = Path(self.path).parent / path
+            if beside.is_file():
+                return beside.read_bytes()
+        if not isinstance(value, bytes):
+            raise ImageError("missing", f"expected an image in {self.name}, got an empty cell")
+        return value
+
+
+class _Cursor:
+    """Stands at a row of one column of one file, and moves forward cheaply."""
+
+    def __init__(self, path: str, column: str) -> None:
+        import pyarrow.parquet as pq
+
+        # Memory-mapped and unbuffered, so that a page costs memory only while it is read.
+        self._file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+        self._column = column
+        meta = self._file.metadata
+        self._starts = [0]
+        for group in range(meta.num_row_groups):
+            self._starts.append(self._starts[-1] + meta.row_group(group).num_rows)
+        self._group = -1
+        self._next = 0
+        self._rows: Iterator[Any] = iter(())
+
+    def cell(self, row: int) -> Any:
+        group = next(i for i, start in enumerate(self._starts[1:]) if row < start)
+        if group != self._group or row < self._next:
+            self._group, self._next = group, self._starts[group]
+            self._rows = self._file.iter_batches(
+                batch_size=1, row_groups=[group], columns=[self._column], use_threads=False
+            )
+        while True:
+            batch = next(self._rows)
+            self._next += 1
+            if self._next > row:
+                return batch.column(0)[0].as_py()
+
+    def close(self) -> None:
+        self._rows = iter(())
+        self._file.close()
+
+
+_lock = threading.Lock()
+_cursors: dict[tuple[str, str], _Cursor] = {}
+
+
+def _cell(path: str, column: str, row: int) -> Any:
+    import pyarrow as pa
+
+    with _lock:
+        try:
+            cursor = _cursors.pop((path, column), None) or _Cursor(path, column)
+            value = cursor.cell(row)
+        except (OSError, pa.ArrowException, StopIteration, ValueError) as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise ImageError("unreadable", f"expected an image in {path}:{row}: {said}") from None
+        _cursors[path, column] = cursor
+        while len(_cursors) > _OPEN_FILES:
+            _cursors.pop(next(iter(_cursors))).close()
+    return value
+
+
+def files(path: Path) -> dict[str, list[Path]]:
+    """The parquet files under a path by split; "" for a file whose name tells none.
+
+    A split is told by `SPLIT-00000-of-00004.parquet`, `SPLIT.parquet`, or a folder `SPLIT/`.
+    """
+    found: dict[str, list[Path]] = {}
+    for file in [path] if path.is_file() else sorted(path.rglob("*.parquet")):
+        shard = _SHARD.match(file.stem)
+        split = shard["split"] if shard else file.stem
+        if re.fullmatch(r"\d+|part-.*|data", split):
+            split = "" if path.is_file() else file.parent.name
+        found.setdefault(split, []).append(file)
+    return found
+
+
+def choose_split(
+    splits: dict[str, list[Path]], split: str | None, usual: tuple[str, ...], path: Path
+) -> list[Path]:
+    """The files of a split: the asked one, the only one, or the first that is usual.
+
+    Raises:
+        DataError: There is no such split, or there are several and none is usual.
+    """
+    names = ", ".join(splits)
+    if split is not None:
+        if split not in splits:
+            raise DataError(f"expected one of the splits {names} of {path}, got {split!r}")
+        return splits[split]
+    if len(splits) == 1:
+        return next(iter(splits.values()))
+    for name in usual:
+        if name in splits:
+            return splits[name]
+    raise DataError(f"expected a split of {path}: name one of {names} with --split")
+
+
+def columns(path: Path) -> set[str]:
+    """The columns of the first parquet file under a path; none where there is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = next((f for group in files(path).values() for f in group), None)
+    if file is None or file.suffix != ".parquet":
+        return set()
+    try:
+        return set(pq.read_schema(file).names)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"expected a parquet file in {file}, got: {_line(error)}") from None
+
+
+def rows(paths: list[Path], image: str = "image") -> Iterator[tuple[Path, int, dict[str, Any]]]:
+    """Every row without its image, with its file and its number in it.
+
+    Raises:
+        DataError: A file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in paths:
+        try:
+            with pq.ParquetFile(path, memory_map=True) as file:
+                names = [name for name in file.schema_arrow.names if name != image]
+                number = 0
+                for batch in file.iter_batches(batch_size=4096, columns=names):
+                    for row in batch.to_pylist():
+                        yield path, number, row
+                        number += 1
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"expected a parquet file in {path}, got: {_line(error)}") from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
