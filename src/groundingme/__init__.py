@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "evaluate": "groundingme.evaluate",
-    "score": "groundingme.evaluate",
+    "evaluate": "groundingme.evaluation",
+    "score": "groundingme.evaluation",
     "Result": "groundingme.result",
     "load_dataset": "groundingme.datasets",
     "Dataset": "groundingme.datasets",
@@ -33,8 +33,8 @@ __all__ = [
 if TYPE_CHECKING:
     from groundingme.datasets import Dataset as Dataset
     from groundingme.datasets import load_dataset as load_dataset
-    from groundingme.evaluate import evaluate as evaluate
-    from groundingme.evaluate import score as score
+    from groundingme.evaluation import evaluate as evaluate
+    from groundingme.evaluation import score as score
     from groundingme.models import load_model as load_model
     from groundingme.parsing import parse as parse
     from groundingme.result import Result as Result
@@ -48,4 +48,5 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    value = globals()[name] = getattr(importlib.import_module(_WHERE[name]), name)
+    return value

@@ -45,7 +45,7 @@ def as_boxes(boxes: ArrayLike) -> Boxes:
         array = np.asarray(boxes, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise BoxError(f"expected boxes as numbers of shape (N, 4): {error}") from None
-    if array.size == 0 and array.ndim <= 2:
+    if array.shape in ((0,), (0, 4)):
         return np.empty((0, 4))
     if array.ndim != 2 or array.shape[1] != 4:
         raise BoxError(f"expected boxes of shape (N, 4), got {array.shape}")
@@ -139,7 +139,8 @@ def center_in(boxes: ArrayLike, targets: ArrayLike) -> NDArray[np.bool_]:
     Non-finite, swapped and degenerate boxes do not count.
     """
     a, b = as_boxes(boxes), as_boxes(targets)
-    center = (a[:, :2] + a[:, 2:]) / 2
+    with np.errstate(all="ignore"):
+        center = (a[:, :2] + a[:, 2:]) / 2
     inside = ((b[:, :2] <= center) & (center <= b[:, 2:])).all(axis=1)
     return np.asarray(inside & (validate(a) == FINE))
 
@@ -160,8 +161,13 @@ def clip(boxes: ArrayLike, sizes: ArrayLike) -> Boxes:
         [[0.0, 2.0, 10.0, 10.0]]
     """
     xyxy = as_boxes(boxes)
-    wh = np.broadcast_to(np.asarray(sizes, dtype=np.float64), (len(xyxy), 2))
+    wh = _as_sizes(sizes, len(xyxy))
     return np.clip(xyxy, 0.0, np.tile(wh, 2))
+
+
+def _as_sizes(sizes: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Widths and heights, shape `(n, 2)`, from `(n, 2)`, `(2,)`, or `(0,)` where n is 0."""
+    return np.broadcast_to(np.asarray(sizes, dtype=np.float64).reshape(-1, 2), (n, 2))
 
 
 def from_xywh(boxes: ArrayLike) -> Boxes:
@@ -238,7 +244,7 @@ class CoordFormat(msgspec.Struct, frozen=True, kw_only=True):
         return written[:, [1, 0, 3, 2]] if self.order == "yxyx" else written
 
     def _frames(self, sizes: ArrayLike, n: int) -> tuple[Boxes, Boxes | None]:
-        wh = np.broadcast_to(np.asarray(sizes, dtype=np.float64), (n, 2))
+        wh = _as_sizes(sizes, n)
         if self.scale is not None:
             return wh, np.full((n, 2), self.scale)
         if self.resize is None:

@@ -143,6 +143,8 @@ def _png(data: bytes, whole: bool) -> Header:
         elif kind == b"eXIf":
             orientation = _orientation(data[at + 8 : at + 8 + length])
         at += 12 + length
+    if whole and at + 12 > len(data):
+        raise truncated("PNG", len(data))
     return Header("PNG", _PNG_MODES[color], width, height, orientation, bits, transparent, animated)
 
 

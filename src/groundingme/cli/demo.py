@@ -24,7 +24,7 @@ def demo_command(out: str) -> None:
     """Make a small data set, evaluate four baselines on it, and write a page to open."""
     from groundingme.cli.options import print_table
     from groundingme.datasets import load_dataset
-    from groundingme.evaluate import evaluate
+    from groundingme.evaluation import evaluate
     from groundingme.report import page
 
     folder = Path(out)

@@ -53,7 +53,7 @@ def eval_command(
     """
     from groundingme import progress
     from groundingme.cli.options import json_object
-    from groundingme.evaluate import evaluate
+    from groundingme.evaluation import evaluate
     from groundingme.runner import RetryPolicy
 
     provider: dict[str, Any] = {
@@ -102,7 +102,7 @@ def score_command(source: str, data: str | None, as_json: bool, **settings: Any)
     RUN_OR_FILE is a run folder, a JSONL with {"id": ..., "reply": ...} a line, the published
     script's results file, VLMEvalKit's xlsx or tsv, or lmms-eval's samples jsonl.
     """
-    from groundingme.evaluate import score
+    from groundingme.evaluation import score
 
     report(score(source, data, **settings), as_json=as_json)
 

@@ -81,7 +81,7 @@ def print_table(table: Table) -> None:
 
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 160
+    width = None if sys.stdout.isatty() else 1000
     Console(width=width).print(table)
 
 

@@ -23,7 +23,7 @@ def ls_command(folder: str, as_json: bool) -> None:
     """List the runs in FOLDER (default: runs)."""
     from rich.table import Table
 
-    from groundingme.evaluate import score
+    from groundingme.evaluation import score
     from groundingme.result import percent
     from groundingme.store import list_runs
 
@@ -82,7 +82,7 @@ def show_command(
     """Look at a run: its figures, one sample, or what went wrong."""
     from groundingme import drawing
     from groundingme.cli.evaluation import report
-    from groundingme.evaluate import load_run_data, score
+    from groundingme.evaluation import load_run_data, score
     from groundingme.store import RunFolder
 
     folder = RunFolder.open(run)
