@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from groundingme import images
 from groundingme.errors import ImageError, UsageError
@@ -322,11 +322,16 @@ def test_rarer_lossless_formats_become_png_pixel_by_pixel(format: str) -> None:
     np.testing.assert_array_equal(np.asarray(decode(sent.data)), np.asarray(picture))
 
 
-def test_a_tiff_names_its_upright_size_before_it_is_decoded() -> None:
+@pytest.mark.parametrize("format", ["TIFF", "AVIF"])
+def test_rarer_formats_name_their_upright_size_before_they_are_decoded(format: str) -> None:
+    if format == "AVIF" and not features.check("avif"):
+        pytest.skip("needs a Pillow that writes AVIF")
     exif = Image.Exif()
     exif[ORIENTATION] = 6
-    found = images.probe(encode(marked(), "TIFF", exif=exif))
-    assert (found.width, found.height) == (32, 48)
+    data = encode(marked(), format, exif=exif)
+    found, sent = images.probe(data), images.prepare(data)
+    assert (found.width, found.height) == (sent.width, sent.height) == (32, 48)
+    assert near(corner(decode(sent.data), "upper right"), RED)
 
 
 @pytest.mark.parametrize("quality", [1, 75, 100])

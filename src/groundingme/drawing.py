@@ -39,7 +39,7 @@ def draw_sample(
     picture, scale = _picture(sample, width)
     draw = ImageDraw.Draw(picture)
     # The target lies on top, drawn thinner, so that both show where they agree.
-    stroke = max(2, round(max(picture.size) / 300))
+    stroke = max(3, round(max(picture.size) / 250))
     if box is not None:
         _outline(draw, picture, box, scale, ANSWER, stroke + 2)
     if sample.target is not None:
@@ -129,11 +129,11 @@ def _outline(
     w, h = picture.size
     x1, x2 = sorted(min(max(edge * scale, 0.0), w - 1) for edge in (box[0], box[2]))
     y1, y2 = sorted(min(max(edge * scale, 0.0), h - 1) for edge in (box[1], box[3]))
-    # A tiny target on a large picture would drown in its own outline.
-    grow = stroke if min(x2 - x1, y2 - y1) < 6 * stroke else 0
-    corners = (max(0, x1 - grow), max(0, y1 - grow), min(w - 1, x2 + grow), min(h - 1, y2 + grow))
-    draw.rectangle(corners, outline="#ffffff", width=stroke + 2)
-    draw.rectangle(corners, outline=color, width=stroke)
+    # Drawn around the box, so that it covers nothing of a tiny target.
+    for grow, line, ink in ((stroke + 1, stroke + 2, "#ffffff"), (stroke, stroke, color)):
+        outer = (x1 - grow, y1 - grow, x2 + grow, y2 + grow)
+        shown = (max(0, outer[0]), max(0, outer[1]), min(w - 1, outer[2]), min(h - 1, outer[3]))
+        draw.rectangle(shown, outline=ink, width=line)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

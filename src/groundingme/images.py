@@ -330,12 +330,17 @@ def _pillow_header(data: bytes) -> Header:
             ) from None
         except Image.DecompressionBombError as error:
             raise ImageError("too-large", f"expected a smaller image: {error}") from None
+        width, height = picture.size
+        # Pillow names the upright size of a TIFF and the stored size of the others; `_to_rgb`
+        # turns all of them, so the header says that nothing is left to turn.
+        if picture.format != "TIFF" and picture.getexif().get(0x0112, 1) >= 5:
+            width, height = height, width
         mode = picture.mode
         transparent = "A" in mode or "transparency" in picture.info
         bits = 16 if mode.startswith("I") else 8
         lossless = picture.format not in ("AVIF", "JPEG2000")
         return Header(
-            picture.format or "", mode, *picture.size, 1, bits, transparent, False, lossless
+            picture.format or "", mode, width, height, 1, bits, transparent, False, lossless
         )
 
 

@@ -151,18 +151,22 @@ class Result:
 
     def table(self) -> Table:
         """The rows as a `rich` table."""
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
         table = Table(
-            title=self._title(), title_justify="left", header_style="bold", pad_edge=False
+            title=self._title(),
+            title_justify="left",
+            title_style="bold",
+            header_style="bold",
+            box=SIMPLE_HEAD,
+            pad_edge=False,
         )
         table.add_column("", no_wrap=True)
         for heading in _HEADINGS:
             table.add_column(heading, justify="right", no_wrap=True)
         for row in self.rows():
             style = ("bold", "", "dim")[row.level]
-            if row.level == 1:
-                table.add_section()
             table.add_row("  " * (row.level == 2) + _leaf(row), *_cells(row), style=style)
         return table
 

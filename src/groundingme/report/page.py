@@ -42,8 +42,9 @@ def page(results: Sequence[Result], dataset: Dataset, *, pictures: int = 24) -> 
         pictures: How many samples to draw, spread evenly over the data set.
     """
     shown = results[-1]
-    step = max(1, len(dataset) // pictures)
-    chosen = list(zip(dataset.samples, shown.scores, strict=True))[::step][:pictures]
+    pairs = list(zip(dataset.samples, shown.scores, strict=True))
+    count = min(pictures, len(pairs))
+    chosen = [pairs[round(at * (len(pairs) - 1) / max(1, count - 1))] for at in range(count)]
     figures = []
     for sample, score in chosen:
         verdict = "right" if score.iou >= 0.5 else "wrong"
