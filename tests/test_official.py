@@ -270,9 +270,9 @@ def test_without_a_known_size_only_the_numbers_as_written_are_tried() -> None:
 
 
 def test_the_lmms_eval_task_swaps_the_sides_of_the_resized_image() -> None:
-    # 7680x5046 is resized to 4368x2856 by the Qwen2.5-VL rule with its 16,384 patches.
+    # 7680x5046 is resized to 4396x2884 by the Qwen2.5-VL rule with its 16,384 patches.
     target = [1000, 1000, 3000, 2000]
-    perfect = [x * 4368 / 7680 if i % 2 == 0 else x * 2856 / 5046 for i, x in enumerate(target)]
+    perfect = [x * 4396 / 7680 if i % 2 == 0 else x * 2884 / 5046 for i, x in enumerate(target)]
     case = {
         "reply": json.dumps({"bbox_2d": perfect}),
         "target": target,

@@ -374,8 +374,14 @@ SWAPS = "swaps width and height of the resized image in 1 sample"
          "cannot read 1 box as n1000-yxyx"),
         (sample(), boxed(100, 250, 400, 750), "n1000", "official",
          "divides by 999 instead of 1000 in 1 sample"),
-        (sample(width=300, height=280, target=(10, 10, 200, 190)), boxed(10, 10, 205, 190),
-         "abs-qwen2.5-vl", "official-lmms-eval", SWAPS),
+        # Seen as 308x280, so x is divided by 280 and y by 308, under both rules.
+        (sample(width=300, height=280, target=(15.0, 14.0, 150.0, 140.0)),
+         boxed(14, 15.4, 140, 154), "abs-qwen2.5-vl", "official-lmms-eval", SWAPS),
+        (sample(width=300, height=280, target=(15.0, 14.0, 150.0, 140.0)),
+         boxed(14, 15.4, 140, 154), "abs-mimo-vl", "official-lmms-eval", SWAPS),
+        # Seen as 4396x2884 under the Qwen2.5-VL rule alone.
+        (sample(width=7680, height=5046, target=(768.0, 504.6, 3840.0, 2523.0)),
+         boxed(288.4, 439.6, 1442, 2198), "abs-qwen2.5-vl", "official-lmms-eval", SWAPS),
     ],
 )  # fmt: skip
 def test_each_cause_is_named(

@@ -128,10 +128,12 @@ def _from_json(file: Path, data: bytes) -> Predictions:
         return _collect(file, layout, rows, by_row=by_row)
     document = _try_load(data)
     if isinstance(document, dict) and "detailed_results" in document:
-        entries = [*(document["detailed_results"] or []), *(document.get("errors") or [])]
-        return _collect(file, "results", _numbered(entries))
+        results, errors = document["detailed_results"] or [], document.get("errors") or []
+        if not (isinstance(results, list) and isinstance(errors, list)):
+            raise DataError(f"expected lists as detailed_results and errors, got others in {file}")
+        return _collect(file, "results", _numbered(file, [*results, *errors], (dict, str)))
     if isinstance(document, list) and document and isinstance(document[0], dict):
-        return _collect(file, _layout(file, document[0]), _numbered(document))
+        return _collect(file, _layout(file, document[0]), _numbered(file, document, (dict,)))
     if document is None:
         raise _broken(f"{file}, line {lines.index(first) + 1}", first)
     raise DataError(f"expected {_EXPECTED}; got other JSON in {file}")
@@ -165,7 +167,7 @@ def _try_load(data: bytes) -> Any:
     """The JSON value, or None. Accepts what Python writes: NaN and halves of surrogate pairs."""
     try:
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
             return json.loads(data)
         except (ValueError, RecursionError):
@@ -191,8 +193,14 @@ def _json_lines(file: Path, lines: list[bytes], *, torn_end: bool) -> Iterator[t
         yield f"line {number}", row
 
 
-def _numbered(rows: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    return ((f"entry {number}", row) for number, row in enumerate(rows, start=1))
+def _numbered(
+    file: Path, rows: Iterable[Any], kinds: tuple[type, ...]
+) -> Iterator[tuple[str, Any]]:
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, kinds):
+            shown = str(row)[:60]
+            raise DataError(f"{file}, entry {number}: expected a JSON object, got {shown!r}")
+        yield f"entry {number}", row
 
 
 def _table_rows(file: Path, data: bytes) -> Iterator[tuple[str, Row]]:
@@ -265,6 +273,9 @@ def _collect(
 
 
 def _plain(row: Row) -> Generation:
+    for key in ("reasoning", "finish_reason"):
+        if not isinstance(row.get(key) or "", str):
+            raise ValueError(f"expected {key} as text, got {str(row[key])[:60]!r}; quote it")
     return _generation(
         row["id"], row["reply"], row.get("reasoning") or "", row.get("finish_reason") or ""
     )

@@ -267,6 +267,13 @@ def _official(
     )
 
 
+_NEAREST = {
+    "n1000": ("n999",),
+    # Up to 4,096 patches both rules give the same image, and the first of equal readings counts.
+    "abs-qwen2.5-vl": ("abs-mimo-vl", "abs-qwen2.5-vl"),
+}
+"""The official readings nearest to a declared format, where it is not the one of its name."""
+
 _OTHERWISE = {
     "n1000": "divides by 999 instead of 1000",
     "abs-mimo-vl": "swaps width and height of the resized image",
@@ -290,11 +297,12 @@ def explain_difference(strict: Scores, official: Scores) -> str:
     was, now, negative = strict.outcome, official.outcome, strict.negatives
     differs = official.scored & ~(np.abs(strict.ious - official.ious) <= 1e-12)
     nothing = differs & (now == REJECTED)
-    found = differs & (now == BOX)
+    undefined = differs & np.isnan(official.ious)
+    found = differs & (now == BOX) & ~undefined
     same_numbers = found & (was == BOX) & (strict.written == official.written).all(axis=1)
     gains = official.ious > strict.ious
-    nearest = "n999" if strict.coords == "n1000" else strict.coords
-    as_near = np.array([reason == nearest for reason in official.reasons], dtype=bool)
+    nearest = _NEAREST.get(strict.coords, (strict.coords,))
+    as_near = np.array([reason in nearest for reason in official.reasons], dtype=bool)
     otherwise = _OTHERWISE.get(strict.coords, "")
     causes = (
         (
@@ -346,6 +354,11 @@ def explain_difference(strict: Scores, official: Scores) -> str:
             same_numbers & as_near,
             f"{otherwise} in {{}} sample",
             f"{otherwise} in {{}} samples",
+        ),
+        (
+            undefined,
+            "computes no IoU for {} box",
+            "computes no IoU for {} boxes",
         ),
         (
             ~official.scored,

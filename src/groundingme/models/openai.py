@@ -10,6 +10,7 @@ import base64
 import email.utils
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -167,6 +168,8 @@ class OpenAI(Model):
         except ValueError:
             said = " ".join(content[:200].decode(errors="replace").split())
         where = f"{self.base_url} answered {status}: {said or 'nothing'}"
+        if _NO_EYES.search(said):
+            return FatalError("no-images", f"{where}; serve a model that sees", status=status)
         if status == 401 or status == 403:
             return FatalError(
                 "auth", f"{where}; put a valid key into {self._key_env}", status=status
@@ -220,6 +223,12 @@ def _text(content: str | list[dict[str, Any]] | None) -> str:
     if isinstance(content, list):
         return "".join(str(part.get("text", "")) for part in content)
     return content or ""
+
+
+# llama.cpp says so with a status of 500, vLLM with 400.
+_NO_EYES = re.compile(
+    r"image input is not supported|not a multimodal model|does not support (?:image|vision)", re.I
+)
 
 
 def _words(reply: Any) -> str:
