@@ -1,0 +1,92 @@
+"""What the documents say is true: links, commands, options, examples, figures."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from groundingme.cli import main
+from groundingme.datasets import FORMATS
+from groundingme.geometry import COORD_FORMATS
+from groundingme.metrics import summarize
+from groundingme.protocols import PROTOCOLS, score
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+IDS = [page.name for page in PAGES]
+
+
+def commands(text: str) -> list[str]:
+    """Commands in indented blocks, continued lines joined, without comments."""
+    joined = text.replace("\\\n", " ")
+    found = re.findall(r"^    (groundingme .*)$", joined, re.MULTILINE)
+    found += re.findall(r"`(groundingme [^`]*)`", joined)
+    return [re.split(r"\s{2,}#", command)[0] for command in found]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_commands_and_options_exist(page: Path) -> None:
+    for line in commands(page.read_text(encoding="utf-8")):
+        command: click.Command = main
+        words = shlex.split(line.replace("[options]", ""))[1:]
+        while words and isinstance(command, click.Group):
+            if words[0].startswith("-"):
+                break
+            found = command.get_command(click.Context(command), words.pop(0))
+            assert found is not None, line
+            command = found
+        known = {name for one in command.params for name in one.opts} | {"--help", "-h"}
+        used = {word for word in words if word.startswith("--")}
+        assert used <= known | {"--version"}, line
+
+
+def test_every_command_is_described() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for name in main.list_commands(click.Context(main)):
+        assert f"groundingme {name}" in text or f"`{name}`" in text, name
+
+
+def test_examples_of_the_python_interface() -> None:
+    page = ROOT / "docs" / "scoring.md"
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.attempted >= 3
+    assert result.failed == 0
+
+
+def test_tables_name_what_there_is() -> None:
+    scoring = (ROOT / "docs" / "scoring.md").read_text(encoding="utf-8")
+    for name in (*COORD_FORMATS, *PROTOCOLS):
+        assert f"`{name}`" in scoring, name
+    for name in summarize(score([], {}, protocol="strict")):
+        assert f"`{name}`" in scoring, name
+    data = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    for name in FORMATS.names():
+        assert f"`{name}`" in data, name
+
+
+def test_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
+    assert done.exit_code == 0, done.output
+    readme = {
+        line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    }
+    printed = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    assert len(printed) >= 8
+    for line in printed:
+        assert line in readme or line.startswith("Report: file://"), line
+    page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") == 24
+    assert "http" not in re.sub(r"data:image/[^']*", "", page)  # one file, and nothing from outside
