@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -86,8 +86,14 @@ def evaluate(
     check_protocol(protocol)
     geometry.coord_format(coords)
     template = prompts.template(prompt)
-    if concurrency < 1:
-        raise UsageError(f"expected a concurrency of 1 or more, got {concurrency}")
+    for name, value, least in (
+        ("concurrency", concurrency, 1),
+        ("max_tokens", max_tokens, 1),
+        ("temperature", temperature, 0),
+        ("limit", 1 if limit is None else limit, 1),
+    ):
+        if not value >= least:
+            raise UsageError(f"expected {name} of {least} or more, got {value}")
     dataset = load_dataset(data, split=split) if isinstance(data, str) else data
     dataset = dataset.select(subset=subset, limit=limit)
     if not len(dataset):
@@ -117,6 +123,7 @@ def evaluate(
     with folder.lock():
         save_samples(dataset, folder.path)
         generations = folder.generations()
+        damage = _damage(folder)
         done = {id: one for id, one in generations.items() if not one.failure}
         watcher = progress or Silent()
         if folder.difference:
@@ -152,6 +159,7 @@ def evaluate(
             watcher.stop()
         result = score_generations(dataset, generations, run, protocol=protocol, path=folder.path)
         result.interrupted = interrupted
+        result.notes = (*result.notes, *damage)
         save_scores(result, folder.path)
     return result
 
@@ -192,11 +200,12 @@ def score(
     notes: tuple[str, ...] = ()
     if folder:
         generations = folder.generations()
+        notes = _damage(folder)
         dataset = load_samples(folder) if data is None else _dataset(data, split)
     elif data is None:
         raise UsageError(
-            f"expected a run folder or a data set, got the file {source}; "
-            "name the data set that it answers with --data"
+            f"expected a run folder, got {source}; where it holds replies, "
+            "name the data set that they answer with --data"
         )
     else:
         dataset = _dataset(data, split)
@@ -240,14 +249,39 @@ def score_generations(
         protocol=protocol,
         path=path,
         difference=protocols.explain_difference(strict, official),
-        notes=(hint,) if hint else (),
+        notes=(*([hint] if hint else []), *_failures(dataset, generations)),
     )
+
+
+def _failures(dataset: Dataset, generations: Mapping[str, Generation]) -> Iterator[str]:
+    """One line for each kind of failure: how many samples, and the first of them."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for sample in dataset:
+        one = generations.get(sample.id)
+        if sample.problem:
+            kinds.setdefault("a row that cannot be used", []).append((sample.id, sample.problem))
+        elif one is None:
+            kinds.setdefault("no reply", []).append((sample.id, ""))
+        elif one.failure:
+            kinds.setdefault(one.failure, []).append((sample.id, one.detail))
+    for kind, found in kinds.items():
+        id, detail = found[0]
+        samples = "sample" if len(found) == 1 else "samples"
+        said = f": {detail[:300]}" if detail else ""
+        yield f"failed, {kind}: {len(found)} {samples}, such as {id!r}{said}"
 
 
 def check_protocol(name: str) -> None:
     """Raises `UnknownNameError` where no protocol has that name."""
     if name not in protocols.PROTOCOLS:
         raise unknown("protocol", name, protocols.PROTOCOLS)
+
+
+def _damage(folder: RunFolder) -> tuple[str, ...]:
+    if not folder.damaged:
+        return ()
+    lines = ", ".join(map(str, folder.damaged[:5]))
+    return (f"{len(folder.damaged)} damaged lines of generations.jsonl are left out: {lines}",)
 
 
 def _dataset(data: str | Dataset, split: str | None) -> Dataset:

@@ -237,9 +237,8 @@ def _xlsx_rows(file: Path, data: bytes) -> Iterator[tuple[str, Row]]:
 def _with_header(file: Path, rows: list[list[Any]]) -> Iterator[tuple[str, Row]]:
     header = [str(name).strip() for name in rows[0]] if rows else []
     if not {"index", "prediction"} <= set(header):
-        raise DataError(
-            f"expected {_EXPECTED}; got a table with the columns {', '.join(header[:8])} in {file}"
-        )
+        found = ", ".join(name[:20] for name in header[:8])
+        raise DataError(f"expected {_EXPECTED}; got a table with the columns {found} in {file}")
     for number, row in enumerate(rows[1:], start=2):
         if any(cell not in (None, "") for cell in row):
             yield f"row {number}", dict(zip(header, row, strict=False))

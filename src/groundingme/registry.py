@@ -23,13 +23,17 @@ from groundingme.errors import UnknownNameError
 
 T = TypeVar("T")
 
+_SHOWN = 24
+"""Most names that a message lists."""
+
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that is in no table, with the nearest known one."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return UnknownNameError(f"no {kind} is named {name!r}{hint} known: {', '.join(names)}")
+    shown = ", ".join(names[:_SHOWN]) + (f", ... ({len(names)})" if len(names) > _SHOWN else "")
+    return UnknownNameError(f"no {kind} is named {name!r}{hint} known: {shown}")
 
 
 class Registry(Generic[T]):

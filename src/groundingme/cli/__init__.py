@@ -35,6 +35,15 @@ class Failure(click.ClickException):
         click.echo(f"groundingme: {self.message}", err=True)
 
 
+def _in_one_line(error: click.UsageError) -> click.ClickException:
+    """What click says of wrong arguments, without its three lines of usage."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error
+    command = error.ctx.command_path if error.ctx else "groundingme"
+    said = " ".join(error.format_message().split()).rstrip(".")
+    return Failure(f"{said}; see {command} --help", 2)
+
+
 class Commands(click.Group):
     """Imports a command when it is run, so that `--help` answers at once."""
 
@@ -61,9 +70,17 @@ class Commands(click.Group):
             raise Failure(str(unknown("command", args[0], _COMMANDS)), 2)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _in_one_line(error) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _in_one_line(error) from error
         except UsageError as error:
             raise Failure(str(error), 2) from error
         except GroundingMEError as error:

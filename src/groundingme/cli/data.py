@@ -7,6 +7,7 @@ import sys
 import click
 
 from groundingme.cli.options import json_option, print_json, print_table, save_picture
+from groundingme.errors import DataError
 
 
 @click.group("data")
@@ -83,7 +84,7 @@ def check_command(data: str, split: str | None, no_images: bool, as_json: bool) 
 @click.option("--split", help="Of the data set, where it has several.")
 @click.option("--subset", default="", help="L1 or L1/L2, such as Rejection/Text.")
 @click.option("--id", "ids", multiple=True, help="This sample; may be repeated.")
-@click.option("--limit", default=12, show_default=True, help="How many to draw.")
+@click.option("--limit", type=click.IntRange(1, 999), default=12, show_default=True, help="How many to draw.")  # fmt: skip  # noqa: E501
 @click.option("--seed", type=int, help="Draw samples at random instead of the first ones.")
 @click.option("--out", default="samples.png", show_default=True, help="Picture to write.")
 def show_command(
@@ -108,5 +109,7 @@ def show_command(
         samples = dataset.samples[:limit]
     else:
         samples = random.Random(seed).sample(dataset.samples, min(limit, len(dataset)))
+    if not samples:
+        raise DataError(f"expected at least one sample in {dataset.source}, got none")
     save_picture(drawing.contact_sheet(samples), out)
     click.echo(f"{len(samples)} samples of {dataset.source} drawn: {out}")

@@ -149,6 +149,8 @@ def load_dataset(data: str, *, split: str | None = None) -> Dataset:
         UnknownNameError: Nothing is known by that name.
         DataError: The path, the Hub's answer or the split is not what it should be.
     """
+    if not data.strip() or "\0" in data:
+        raise DataError(f"expected a data set's name, path or Hub id, got {data!r}")
     path = Path(data).expanduser()
     name, colon, rest = data.partition(":")
     if colon and rest and not path.exists():

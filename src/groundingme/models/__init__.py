@@ -99,4 +99,12 @@ def load_model(name: str, **options: Any) -> Model:
     for option in options:
         if option not in known:
             raise unknown(f"option of the provider {provider}", option, known or ["none"])
-    return factory(rest, **options)
+    try:
+        return factory(rest, **options)
+    except UsageError:
+        raise
+    except (TypeError, ValueError) as error:
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
+        raise UsageError(
+            f"expected options that the provider {provider} can use, got {given}: {error}"
+        ) from None
