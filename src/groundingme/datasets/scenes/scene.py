@@ -56,6 +56,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         horizon: Height of the line where ground meets wall or sky, in pixels; 0 for a shelf
             or wall.
         boards: Heights of the shelf's boards, in pixels, from top to bottom.
+        rug: A round rug on the ground, as the box around its ellipse in pixels, or None.
         night: Whether it is dark.
     """
 
@@ -63,6 +64,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     horizon: float = 0.0
     boards: tuple[float, ...] = ()
+    rug: Box | None = None
     night: bool = False
 
 
@@ -80,3 +82,27 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     height: int
     stage: Stage
     things: tuple[Thing, ...]
+
+
+GROUND = ("room", "park", "street")
+"""Stages with depth: nearer things stand lower in the picture and are larger."""
+
+_FAR = 0.5
+"""Size at the horizon of what has size 1 at the lower edge."""
+
+
+def size_at(stage: Stage, y: float, height: int) -> float:
+    """How large a thing is that stands at `y`, beside one at the lower edge of the picture.
+
+    Args:
+        stage: Of the scene.
+        y: Foot of the thing, in pixels.
+        height: Of the picture, in pixels.
+
+    Returns:
+        A factor in (0, 1]; 1 everywhere on stages without depth.
+    """
+    if stage.name not in GROUND:
+        return 1.0
+    along = (y - stage.horizon) / max(1.0, height - stage.horizon)
+    return _FAR + (1 - _FAR) * min(1.0, max(0.0, along))
