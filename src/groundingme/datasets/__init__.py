@@ -5,6 +5,7 @@
     load_dataset("copies/GroundingME")                a local copy of a Hub repository
     load_dataset("my/samples.jsonl")                  a file, known by what is in it
     load_dataset("refcocog:data/refcocog")            a path, with the format named
+    load_dataset("scenes:seed=1,n=50")                made on the spot, no file needed
 
 Rows are read at once, images when they are asked for. A row that cannot be used becomes a sample
 with `problem` set, so that it counts as failed and never disappears. A format registers a
@@ -125,12 +126,14 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
         load: Reads a path; the second argument is the split, or None for the usual one.
         detects: Whether a path holds this kind.
         hub: Hub id that the name alone stands for; "" where there is none.
+        make: Makes a data set that is read from nowhere, from `NAME` or `NAME:KEY=VALUE,...`.
     """
 
     summary: str
     load: Callable[[Path, str | None], Dataset]
     detects: Callable[[Path], bool]
     hub: str = ""
+    make: Callable[[str], Dataset] | None = None
 
 
 FORMATS: Registry[Format] = Registry("data set", "groundingme.datasets")
@@ -153,6 +156,8 @@ def load_dataset(data: str, *, split: str | None = None) -> Dataset:
         raise DataError(f"expected a data set's name, path or Hub id, got {data!r}")
     path = Path(data).expanduser()
     name, colon, rest = data.partition(":")
+    if not path.exists() and name in FORMATS and (make := FORMATS.get(name).make):
+        return make(data)
     if colon and rest and not path.exists():
         place = Path(rest).expanduser()
         if not place.exists():

@@ -116,7 +116,7 @@ def vary(thing: Thing, key: str, rng: random.Random) -> Thing:
     else:
         change["color"] = rng.choice([one for one in row.colors if one != thing.color])
     change["flip"] = rng.random() < 0.5
-    return _consistent(msgspec.structs.replace(thing, **change), rng)  # type: ignore[arg-type]
+    return _consistent(msgspec.structs.replace(thing, **change), rng)
 
 
 def _kinds(key: str, *, floats: bool = True) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 
 class Axis(NamedTuple):
     """Two states, of which a thing is always in exactly one.
@@ -94,7 +96,7 @@ class Count(NamedTuple):
     most: int
 
 
-class Kind(NamedTuple):
+class Kind(msgspec.Struct, frozen=True):
     """One kind of thing.
 
     Attributes:
@@ -112,7 +114,7 @@ class Kind(NamedTuple):
     nouns: tuple[str, ...]
     height: float
     surfaces: tuple[str, ...]
-    parts: dict[str, str] = {}  # noqa: RUF012 - a NamedTuple's default, never changed
+    parts: dict[str, str] = {}
     axis: str = ""
     text: str = ""
     count: Count | None = None

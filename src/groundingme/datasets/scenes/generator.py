@@ -70,7 +70,7 @@ _TRIES = 400
 
 
 def compose(
-    l1: str, l2: str, rng: random.Random, knobs: Knobs | None = None
+    l1: str, l2: str, rng: random.Random, knobs: Knobs | None = None, *, made_for: str = ""
 ) -> tuple[Scene, Question]:
     """A scene made for a subtask, and one question of it.
 
@@ -79,6 +79,7 @@ def compose(
         l2: Name of its subtask.
         rng: Decides everything.
         knobs: How hard.
+        made_for: Second-level subtask that the scene is made for, where it is not `l2`.
 
     Raises:
         ValueError: No such subtask, or knobs under which no scene can be made.
@@ -87,7 +88,7 @@ def compose(
         raise ValueError(f"expected a subtask of the taxonomy, got {l1}/{l2}")
     knobs = knobs or Knobs()
     for _ in range(_TRIES):
-        scene = _scene(l2, rng, knobs, rejection=l1 == REJECTION)
+        scene = _scene(made_for or l2, rng, knobs, rejection=l1 == REJECTION)
         if scene is None:
             continue
         question = _question(scene, l1, l2, rng, knobs)
@@ -111,6 +112,13 @@ def random_scene(rng: random.Random, knobs: Knobs | None = None, *, small: float
         scene = _scene(l2, rng, knobs, rejection=rng.random() < 0.2)
         if scene is not None:
             return scene
+
+
+def ask_about(
+    scene: Scene, l1: str, l2: str, rng: random.Random, knobs: Knobs | None = None
+) -> Question | None:
+    """A question of one subtask on a given scene, or None where it allows none."""
+    return _question(scene, l1, l2, rng, knobs or Knobs())
 
 
 def ask(scene: Scene, rng: random.Random, n: int, knobs: Knobs | None = None) -> list[Question]:
@@ -268,8 +276,10 @@ def _lengthen(scene: Scene, index: int, phrase: Phrase, wanted: int, rng: random
         if fact.name + str(fact.value) not in said and (phrase.kind or fact.name in _OF_ANY)
     ]
     rng.shuffle(more)
-    # Patterns and colours come to people's minds first; "plain" hardly ever does.
+    # People mention a pattern, and seldom that there is none.
     more.sort(key=lambda one: isinstance(one, Fact) and one.value == "plain")
+    if more and rng.random() < 0.6:
+        more = [one for one in more if not (isinstance(one, Fact) and one.value == "plain")]
     if wanted > 3 and not phrase.relations:
         relation = _relation(scene, index, rng, names=("left", "right", "front", "behind"))
         more.insert(rng.randint(0, len(more)), relation) if relation else None
