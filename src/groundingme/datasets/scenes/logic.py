@@ -311,10 +311,10 @@ def _relation(relation: Relation, scene: Scene) -> list[int]:
 def _side(along: float, across: float, reach: float) -> int:
     """A direction: `along` it, in pixels; `across` it; sizes of both things together along it.
 
-    It holds inside a cone of 50 degrees once the middles are well apart, and fails on the other
+    It holds inside a cone of 45 degrees once the middles are well apart, and fails on the other
     side. What lies between is nobody's clear "left of".
     """
-    if along >= 0.45 * reach and abs(across) <= 1.2 * along:
+    if along >= 0.45 * reach and abs(across) <= along:
         return YES
     return NO if along <= 0.05 * reach else UNSURE
 
@@ -482,7 +482,9 @@ def _choose(truth: list[int], pick: Pick, scene: Scene) -> list[int]:
 
 def _ordinal(count: int, left: list[int], pick: Pick, scene: Scene) -> list[int]:
     horizontal = pick.by in ("left", "right")
-    if not horizontal and scene.stage.name in GROUND:
+    rows = rows_of(scene)
+    # Where things stand in several rows, people count along a row before they change to the next.
+    if (not horizontal and scene.stage.name in GROUND) or len({rows[i] for i in left}) > 1:
         return [UNSURE if i in left else NO for i in range(count)]
     place = [center(thing)[0 if horizontal else 1] for thing in scene.things]
     left.sort(key=lambda i: place[i], reverse=pick.by in ("right", "bottom"))
