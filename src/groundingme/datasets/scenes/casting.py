@@ -18,6 +18,7 @@ from groundingme.datasets.scenes.catalog import (
     KINDS,
     texts,
 )
+from groundingme.datasets.scenes.render import reach
 from groundingme.datasets.scenes.scene import GROUND, Scene, Stage, Thing, size_at
 
 
@@ -327,7 +328,7 @@ def occlusion(rng: random.Random, knobs: Knobs, key: str) -> Scene | None:
         size = unit * size_at(stage, y, height) * KINDS[target.kind].height
         hidden = layout.put(target, rng.uniform(0.15, 0.85) * width, y, size)
         if key == "cut":
-            box = layout.box_of(hidden)
+            box = reach(hidden)
             share = 1 - rng.uniform(*knobs.visible)
             out = share * (box[2] - box[0])
             x = hidden.x - box[0] - out if rng.random() < 0.5 else hidden.x + width - box[2] + out
@@ -357,11 +358,11 @@ def _cover(
     """A thing that stands in front of another, a little to its side."""
     kind = rng.choice([one for one in _kinds("", floats=False) if one != hidden.kind])
     other = draw_thing(rng, kind)
-    x1, _, x2, _ = layout.box_of(hidden)
+    x1, _, x2, _ = reach(hidden)
     y = min(hidden.y + 0.03 * height + rng.uniform(0, 0.03) * height, 0.97 * height)
     size = unit * size_at(stage, y, height) * KINDS[kind].height * rng.uniform(0.8, 1.1)
     there = layout.put(other, hidden.x, y, size)
-    box = layout.box_of(there)
+    box = reach(there)
     side = rng.choice((-1, 1))
     covered = (1 - rng.uniform(*knobs.visible)) * 1.25 * (x2 - x1)
     x = there.x + (x2 - covered - box[0] if side > 0 else x1 + covered - box[2])

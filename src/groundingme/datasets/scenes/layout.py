@@ -11,19 +11,9 @@ from collections.abc import Sequence
 import msgspec
 
 from groundingme.datasets.scenes.catalog import KINDS
-from groundingme.datasets.scenes.render import measure
+from groundingme.datasets.scenes.render import measure, reach
 from groundingme.datasets.scenes.scene import Scene, Stage, Thing, size_at
-from groundingme.datasets.scenes.sprites import extent
 from groundingme.schema import Box
-
-
-def box_of(thing: Thing) -> Box:
-    """Whole extent of a thing where it stands, in pixels, not rounded."""
-    x1, y1, x2, y2 = extent(thing)
-    scale = thing.height
-    return (
-        thing.x + x1 * scale, thing.y + y1 * scale, thing.x + x2 * scale, thing.y + y2 * scale
-    )  # fmt: skip
 
 
 def put(thing: Thing, x: float, y: float, height: float) -> Thing:
@@ -78,7 +68,7 @@ def scatter(
     Returns:
         `fixed` and `things`, or None where they do not fit.
     """
-    placed, boxes = list(fixed), [box_of(thing) for thing in fixed]
+    placed, boxes = list(fixed), [reach(thing) for thing in fixed]
     order = sorted(range(len(things)), key=lambda i: -sizes[i] * KINDS[things[i].kind].height)
     found: dict[int, Thing] = {}
     for i in order:
@@ -92,7 +82,7 @@ def scatter(
                 size = unit * size_at(stage, y, height)
             x = rng.uniform(0.03, 0.97) * width
             thing = put(things[i], x, y, size * kind.height * sizes[i])
-            box = box_of(thing)
+            box = reach(thing)
             gap = 0.06 * unit
             if _inside(box, width, height) and all(_apart(box, other, gap) for other in boxes):
                 found[i] = thing
@@ -133,7 +123,7 @@ def line(
         put(thing, 0, y + rng.uniform(-jitter, jitter), unit * KINDS[thing.kind].height * size)
         for thing, size in zip(things, sizes, strict=True)
     ]
-    boxes = [box_of(body) for body in bodies]
+    boxes = [reach(body) for body in bodies]
     needed = sum(box[2] - box[0] for box in boxes)
     free = 0.94 * width - needed - (unit * sum(gaps) if gaps is not None else 0.0)
     least = 0.12 * unit * (len(things) + 1) if gaps is None else 0.0
@@ -178,7 +168,7 @@ def grid(
             size = unit * min(1.0, KINDS[thing.kind].height)
             middle = 0.05 * width + (column + 0.5 + rng.uniform(-0.06, 0.06)) * cell
             body = put(thing, 0, y, size)
-            box = box_of(body)
+            box = reach(body)
             if box[2] - box[0] > 0.86 * cell:
                 return None
             placed.append(put(body, middle - (box[0] + box[2]) / 2, y, size))

@@ -23,6 +23,9 @@ SEEDS = "scenes"
 Shares = Mapping[tuple[str, str], float]
 
 
+_PAPER: Shares = {(row.l1, row.l2): row.samples for row in SUBTASKS}
+
+
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
     """A data set of scenes.
 
@@ -41,7 +44,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     knobs: Knobs = Knobs()
     n: int = 1005
     seed: int = 0
-    shares: Shares = {(row.l1, row.l2): row.samples for row in SUBTASKS}
+    shares: Shares = msgspec.field(default_factory=lambda: dict(_PAPER))
     made_for: str = ""
     paired: bool = True
 
@@ -192,7 +195,7 @@ def _knob(key: str, text: str, default: object) -> object:
 def _with_rejections(preset: Preset, text: str) -> Shares:
     share = _knob("similar", text, 0.5)
     assert isinstance(share, float)
-    totals = {negative: 0.0 for negative in (False, True)}
+    totals = dict.fromkeys((False, True), 0.0)
     for (l1, _), samples in preset.shares.items():
         totals[l1 == REJECTION] += samples
     part = {False: (1 - share) / totals[False], True: share / totals[True]}
