@@ -21,7 +21,12 @@ _SOFT = "#667085"
 
 
 def draw_sample(
-    sample: Sample, box: Box | None = None, *, width: int = 1200, caption: bool = True
+    sample: Sample,
+    box: Box | None = None,
+    *,
+    width: int = 1200,
+    caption: bool = True,
+    others: Sequence[tuple[Box, str]] = (),
 ) -> Image.Image:
     """A sample with its target and, where there is one, an answer.
 
@@ -30,6 +35,7 @@ def draw_sample(
         box: An answer, xyxy pixels of the upright image.
         width: Most pixels of the longer side of the picture.
         caption: Write id, subtask and description below.
+        others: Further answers, each with its colour as `#rrggbb`.
 
     Returns:
         An RGB picture, at most `width` wide, plus the caption.
@@ -40,8 +46,8 @@ def draw_sample(
     draw = ImageDraw.Draw(picture)
     # The target lies on top, drawn thinner, so that both show where they agree.
     stroke = max(3, round(max(picture.size) / 250))
-    if box is not None:
-        _outline(draw, picture, box, scale, ANSWER, stroke + 2)
+    for other, color in [*([(box, ANSWER)] if box is not None else []), *others]:
+        _outline(draw, picture, other, scale, color, stroke + 2)
     if sample.target is not None:
         _outline(draw, picture, sample.target, scale, TARGET, stroke)
     if not caption:

@@ -20,7 +20,8 @@ _COMMANDS = {
     "ls": ("groundingme.cli.runs", "ls_command", "List the runs in a folder."),
     "show": ("groundingme.cli.runs", "show_command", "Look at a run, or at one of its samples."),
     "data": ("groundingme.cli.data", "data_group", "List, check and draw data sets."),
-    "demo": ("groundingme.cli.demo", "demo_command", "See the main job on a data set made here."),
+    "scenes": ("groundingme.cli.scenes", "scenes_group", "Make drawn data sets with exact boxes."),
+    "demo": ("groundingme.cli.demo", "demo_command", "See the main job on scenes drawn here."),
 }
 
 

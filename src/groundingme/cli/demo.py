@@ -1,11 +1,9 @@
-"""`groundingme demo`: the main job on a small data set that is made here."""
+"""`groundingme demo`: the main job on scenes drawn here, with the built-in models."""
 
 from __future__ import annotations
 
-import json
-import random
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,58 +14,88 @@ from groundingme.result import percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from PIL import ImageDraw
     from rich.table import Table
 
     from groundingme.result import Result
 
-MODELS = ("baseline/null", "baseline/whole", "baseline/random", "baseline/center")
-COLORS = {"red": "#d1495b", "blue": "#2e6f95", "green": "#4f9d69", "yellow": "#edae49"}
-SHAPES = ("circle", "square", "triangle")
-SIZE = (960, 640)
+MODELS = ("builtin/grounder-positive-only", "builtin/grounder", "baseline/center", "baseline/null")
 
 
 @click.command("demo")
 @click.option("--out", default="demo", show_default=True, help="Folder to write.")
+@click.option("--limit", type=click.IntRange(1), help="The first N samples only.")
 @json_option
-def demo_command(out: str, as_json: bool) -> None:
-    """Make a small data set, evaluate four baselines on it, and write a page to open.
+def demo_command(out: str, limit: int | None, as_json: bool) -> None:
+    """Evaluate the two built-in models on drawn scenes, and write a page to open.
 
-    Nothing is downloaded and no model is needed: the baselines look at no picture, and show what
-    a score is worth.
+    Nothing is downloaded. One model was trained with descriptions that match nothing, one without;
+    two baselines that look at no picture show what a score is worth.
     """
-    from groundingme.datasets import load_dataset
-    from groundingme.evaluation import evaluate
-    from groundingme.progress import Quiet
-    from groundingme.report import page
-
     folder = Path(out)
     try:
-        make_data(folder / "shapes")
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
             f"expected a folder that can be written, got {out} ({error.strerror}); name another"
         ) from None
-    dataset = load_dataset(str(folder / "shapes"))
-    click.echo(f"Drawn: {len(dataset)} samples in {folder / 'shapes'}", err=True)
+    showcase(folder / "runs", folder / "report.html", limit=limit, as_json=as_json)
+
+
+def showcase(runs: Path, report: Path, *, limit: int | None = None, as_json: bool = False) -> None:
+    """Evaluates `MODELS` on the scenes, prints one table, and writes one page.
+
+    Args:
+        runs: Folder of runs; an interrupted one goes on there.
+        report: HTML file to write.
+        limit: The first N samples only.
+        as_json: Print one JSON object instead of the table.
+    """
+    from groundingme.datasets import load_dataset
+    from groundingme.evaluation import evaluate
+    from groundingme.progress import for_terminal
+    from groundingme.report import page
+
+    click.echo("Composing the scenes ...", err=True)
+    dataset = load_dataset("scenes").select(limit=limit)
     results = []
     for model in MODELS:
         click.echo(f"Asking {model} ...", err=True)
-        results.append(evaluate(model, dataset, out=folder / "runs", progress=Quiet()))
-    report = folder / "report.html"
-    page.save(results, dataset, report)
+        results.append(evaluate(model, dataset, out=runs, progress=for_terminal()))
+        if results[-1].interrupted:
+            click.echo("Interrupted; the same command goes on.", err=True)
+            raise SystemExit(130)
+    lead = gap(results[0], results[1])
+    page.save(results, dataset, report, lead=lead)
     address = report.resolve().as_uri()
     if as_json:
         print_json({"results": [one.as_dict() for one in results], "report": address})
         return
     print_table(_comparison(results))
-    click.echo("Always null is right on every rejection, always pointing on none: one score alone")
-    click.echo("tells neither how well a model points nor whether it can say that nothing matches.")
+    click.echo(lead)
     click.echo(f"Report: {address}")
     click.echo(
-        f"Next: groundingme eval openai/MODEL --base-url http://localhost:8000/v1 "
-        f"--data {folder / 'shapes'}",
+        "Next: groundingme eval openai/MODEL --base-url http://localhost:8000/v1 --data scenes",
         err=True,
+    )
+
+
+def gap(without: Result, with_negatives: Result) -> str:
+    """What training with descriptions that match nothing changed, in one sentence."""
+    negatives = int(without.scores.negatives.sum())
+    if negatives in (0, len(without.scores)):
+        return "All samples are of one kind; the gap between pointing and rejecting needs both."
+
+    def positives(result: Result) -> float:
+        return float((result.scores.ious[~result.scores.negatives] >= 0.5).mean())
+
+    def rejections(result: Result) -> int:
+        return int((result.scores.ious[result.scores.negatives] >= 0.5).sum())
+
+    return (
+        f"Trained on positives alone, the model rejects {rejections(without)} of {negatives} "
+        f"descriptions that match nothing, and finds {percent(positives(without))} % of the "
+        f"others; with negatives it rejects {rejections(with_negatives)} and finds "
+        f"{percent(positives(with_negatives))} %."
     )
 
 
@@ -89,62 +117,3 @@ def _comparison(results: Sequence[Result]) -> Table:
         shares = (percent(rows[name].acc50) for name in names)
         table.add_row(one.run.model, *shares, *map(str, counts))
     return table
-
-
-def make_data(folder: Path, *, scenes: int = 24, seed: int = 0) -> None:
-    """Draws pictures of plain shapes, two samples each, into a folder that `--data` takes.
-
-    Half of the samples are rejections: the description names a colour that no such shape has.
-    """
-    from PIL import Image, ImageDraw
-
-    rng = random.Random(seed)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    for number in range(scenes):
-        picture = Image.new("RGB", SIZE, "#f4f1ea")
-        draw = ImageDraw.Draw(picture)
-        kinds = rng.sample([(c, s) for c in COLORS for s in SHAPES], 6)
-        # In every third scene the target is large and in the middle, as in many photos.
-        central = number % 3 == 0
-        for cell, (color, shape) in enumerate(kinds):
-            side = rng.randint(90, 200)
-            x = cell % 3 * 320 + rng.randint(20, 300 - side)
-            y = cell // 3 * 320 + rng.randint(20, 300 - side)
-            if central and cell == 0:
-                side, x, y = 360, rng.randint(260, 340), rng.randint(110, 170)
-            elif central:
-                side = rng.randint(60, 110)
-                x = rng.randint(10, 130) if cell % 2 else rng.randint(720, 840)
-                y = (cell - 1) // 2 * 210 + rng.randint(10, 90)
-            _draw(draw, shape, COLORS[color], (x, y, x + side, y + side))
-            if cell == 0:
-                rows.append(_row(number, color, shape, [x, y, x + side, y + side]))
-        absent = rng.choice([(c, s) for c in COLORS for s in SHAPES if (c, s) not in kinds])
-        rows.append(_row(number, *absent, None))
-        picture.save(folder / "images" / f"{number:02}.png")
-    lines = (json.dumps({"id": str(i), **row}) for i, row in enumerate(rows))
-    (folder / "samples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _draw(draw: ImageDraw.ImageDraw, shape: str, color: str, box: tuple[int, ...]) -> None:
-    x1, y1, x2, y2 = box
-    if shape == "circle":
-        draw.ellipse((x1, y1, x2, y2), fill=color)
-    elif shape == "square":
-        draw.rectangle((x1, y1, x2, y2), fill=color)
-    else:
-        draw.polygon([((x1 + x2) / 2, y1), (x1, y2), (x2, y2)], fill=color)
-
-
-def _row(number: int, color: str, shape: str, box: list[int] | None) -> dict[str, Any]:
-    return {
-        "image": f"images/{number:02}.png",
-        "description": f"the {color} {shape}",
-        "bbox": box,
-        "detection_type": shape,
-        "subtask_l1": "Discriminative" if box else "Rejection",
-        "subtask_l2": "Appearance",
-        "width": SIZE[0],
-        "height": SIZE[1],
-    }

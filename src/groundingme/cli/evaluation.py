@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundingme.cli.options import data_options, json_option, pairs
+from groundingme.errors import UsageError
 
 if TYPE_CHECKING:
     from groundingme.result import Result
@@ -16,8 +17,8 @@ INTERRUPTED = 130
 
 
 @click.command("eval")
-@click.argument("model")
-@data_options
+@click.argument("model", required=False)
+@data_options(required=False)
 @click.option("--protocol", default="strict", show_default=True, help="Whose scores to print.")
 @click.option("--coords", default="abs", show_default=True, help="How the model writes a box.")
 @click.option("--prompt", default="unified", show_default=True, help="A name, or a text.")
@@ -36,8 +37,8 @@ INTERRUPTED = 130
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 def eval_command(
-    model: str,
-    data: str,
+    model: str | None,
+    data: str | None,
     headers: tuple[str, ...],
     options: tuple[str, ...],
     extra_body: str | None,
@@ -50,7 +51,17 @@ def eval_command(
 
     MODEL is PROVIDER/NAME, such as openai/Qwen/Qwen3-VL-8B-Instruct or baseline/center. The same
     command continues an interrupted run and asks nothing twice.
+
+    Without MODEL, the two built-in models answer the scenes, and a page shows how they differ.
     """
+    if model is None:
+        _showcase(settings, as_json=as_json)
+        return
+    if data is None and not model.startswith("builtin/"):
+        raise UsageError(
+            "expected a data set for the model, got none; add --data groundingme for the "
+            "benchmark, --data scenes for scenes drawn here, or a folder of your own"
+        )
     from groundingme import progress
     from groundingme.cli.options import json_object
     from groundingme.evaluation import evaluate
@@ -68,7 +79,7 @@ def eval_command(
         provider["headers"] = pairs(headers, "--header")
     result = evaluate(
         model,
-        data,
+        data or "scenes",
         progress=progress.Quiet() if quiet else progress.for_terminal(),
         retry=None if retries is None else RetryPolicy(attempts=retries + 1),
         **settings,
@@ -88,6 +99,27 @@ def eval_command(
         click.echo(f"Next: groundingme show {result.path} --wrong", err=True)
     if result.failed == result.run.samples:
         sys.exit(1)
+
+
+def _showcase(settings: dict[str, Any], *, as_json: bool) -> None:
+    """`groundingme eval` alone; every option but these belongs to a model."""
+    from pathlib import Path
+
+    from groundingme.cli.demo import showcase
+
+    context = click.get_current_context()
+    given = [
+        name
+        for name in context.params
+        if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+        and name not in ("out", "limit", "as_json")
+    ]
+    if given:
+        option = given[0].replace("_", "-")
+        raise UsageError(f"expected a model with --{option}, got none; such as builtin/grounder")
+    out = Path(settings["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    showcase(out, out / "report.html", limit=settings["limit"], as_json=as_json)
 
 
 @click.command("score")
