@@ -37,7 +37,6 @@ HERE = Path(__file__).resolve().parent
 PYTHON = sys.executable
 COMMAND = str(Path(PYTHON).with_name("groundingme"))
 CONCURRENCY = 64
-LATENCY_MS = 50
 
 LOADS = """
 import json, pathlib, sys
@@ -83,10 +82,10 @@ def middle(runs: list[Usage]) -> Usage:
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(latency_ms: int) -> Iterator[str]:
     """The address of a server process, which ends with the block."""
     process = subprocess.Popen(
-        [PYTHON, str(HERE / "server.py"), str(LATENCY_MS)],
+        [PYTHON, str(HERE / "server.py"), str(latency_ms)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -101,9 +100,12 @@ def server() -> Iterator[str]:
 
 
 def asking(
-    work: Path, size: tuple[int, int], counts: tuple[int, int], turns: int
+    work: Path, size: tuple[int, int], counts: tuple[int, int], turns: int, latency_ms: int
 ) -> dict[str, Any]:
-    """Both clients on images of one size, from a folder and from parquet, in turns."""
+    """Both clients on images of one size, from a folder and from parquet, in turns.
+
+    The latency is long enough for a client to have as many requests in flight as it will.
+    """
     data = work / f"{size[0]}x{size[1]}"
     made = subprocess.run(
         [PYTHON, HERE / "data.py", "images", data, *map(str, size), str(counts[1])],
@@ -112,7 +114,7 @@ def asking(
         text=True,
     )
     runs: dict[str, list[Usage]] = {}
-    with server() as base_url:
+    with server(latency_ms) as base_url:
 
         def floor(count: int) -> Usage:
             script = HERE / "floor.py"
@@ -145,6 +147,7 @@ def asking(
         "size": list(size),
         "jpeg_mb": json.loads(made.stdout)["jpeg_mb"],
         "samples": list(counts),
+        "latency_ms": latency_ms,
         "floor": {"cpu_ms": round(a_request("floor"), 2), "rss_mb": mb(used[f"floor {many}"])},
     }
     for layout in ("folder", "parquet"):
@@ -258,9 +261,8 @@ def main() -> None:
             "quick": quick,
             "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
             "concurrency": CONCURRENCY,
-            "latency_ms": LATENCY_MS,
-            "photos": asking(work, (2250, 1500), (100, 200) if quick else (100, 500), turns),
-            "8k": asking(work, (7680, 4320), (64, 80) if quick else (64, 160), turns),
+            "photos": asking(work, (2250, 1500), (100, 200) if quick else (100, 500), turns, 500),
+            "8k": asking(work, (7680, 4320), (64, 80) if quick else (64, 128), min(turns, 3), 2000),
             "score": scoring(work, (5_000, 25_000) if quick else (20_000, 120_000), turns),
             "help": starting(5 if quick else 25),
         }

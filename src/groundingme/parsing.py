@@ -178,19 +178,30 @@ def parse(text: str, reasoning: str = "", *, finish_reason: str = "") -> Answer:
         >>> parse("I cannot help with that.").reason
         'refusal'
     """
-    fast = _FAST.fullmatch(text)
-    if fast is not None:
-        if fast["null"]:
-            return Answer("rejected", "null", None, fast.span("answer"))
-        _, _, _, a, b, c, d = fast.groups()
-        return Answer("box", "json", (float(a), float(b), float(c), float(d)), fast.span("answer"))
+    usual = _usual(text, 0)
+    if usual is not None:
+        return usual
     start, end = _body(text)
     if start is None:
         return _UNPARSED["unfinished-thinking"]
+    usual = _usual(text, start) if start else None
+    if usual is not None:
+        return usual
     body = text[:end]
     if not body[start:].strip():
         return _from_reasoning(reasoning, finish_reason)
     return _read(body, start, finish_reason)
+
+
+def _usual(text: str, start: int) -> Answer | None:
+    """The asked JSON and nothing else: what most replies are, read in one step."""
+    match = _FAST.fullmatch(text, start)
+    if match is None:
+        return None
+    if match["null"]:
+        return Answer("rejected", "null", None, match.span("answer"))
+    _, _, _, a, b, c, d = match.groups()
+    return Answer("box", "json", (float(a), float(b), float(c), float(d)), match.span("answer"))
 
 
 def _body(text: str) -> tuple[int | None, int]:

@@ -17,8 +17,8 @@ from groundingme.errors import FatalError, ImageError, RequestError, RetryableEr
 from groundingme.models import Model, Request
 from groundingme.schema import Generation, Sample
 
-BYTES_IN_FLIGHT = 96 * 2**20
-"""Most bytes of encoded images held at once; a single larger image still passes, alone."""
+BYTES_IN_FLIGHT = 256 * 2**20
+"""Most bytes of encoded images held at once: 36 photographs of 8K. A larger one passes alone."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -130,6 +130,8 @@ async def ask(
             except FatalError as error:
                 fatal.append(error)
             finally:
+                # While this worker waits for its next turn it must not hold the last image.
+                del request
                 budget.give(held)
 
     with ThreadPoolExecutor(1, thread_name_prefix="groundingme-read") as reader:

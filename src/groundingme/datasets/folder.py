@@ -10,6 +10,8 @@ line's number, a missing size is read from the picture. Further keys are kept in
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,27 @@ from groundingme.datasets import FORMATS, Dataset, Format
 from groundingme.datasets.rows import to_sample, unique
 from groundingme.errors import DataError
 from groundingme.images import FileImage
-from groundingme.schema import Sample
+from groundingme.schema import Box, Sample
+from groundingme.taxonomy import REJECTION
 
 FILE = "samples.jsonl"
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    """A line without anything unusual, which decodes straight into its columns."""
+
+    id: str | int
+    description: str
+    image: str | None = None
+    bbox: Box | None = None
+    detection_type: str = ""
+    subtask_l1: str = ""
+    subtask_l2: str = ""
+    width: int = 0
+    height: int = 0
+
+
+_decode_usual = msgspec.json.Decoder(_Line).decode
 
 
 def load(path: Path, split: str | None) -> Dataset:
@@ -38,8 +58,9 @@ def load(path: Path, split: str | None) -> Dataset:
         lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     except OSError as error:
         raise DataError(f"expected a data set in {file}, got: {error.strerror}") from None
+    folder = str(file.parent)
     samples = unique(
-        (f"line {number}", _sample(line, number, file.parent))
+        (f"line {number}", _usual(line, folder) or _sample(line, number, folder))
         for number, line in enumerate(lines, 1)
         if line.strip()
     )
@@ -47,12 +68,39 @@ def load(path: Path, split: str | None) -> Dataset:
         raise DataError(f"expected one JSON object a line in {file}, got an empty file")
     if all(one.problem and not one.description for one in samples):
         raise DataError(f"{file}, line 1: {samples[0].problem}")
-    folder = file.resolve().parent
-    name = folder.name if file.name == FILE else f"{folder.name}-{file.stem}"
+    name = file.resolve().parent.name
+    if file.name != FILE:
+        name = f"{name}-{file.stem}"
     return Dataset(name=name, source=str(path), samples=samples)
 
 
-def _sample(line: bytes, number: int, folder: Path) -> Sample:
+def _usual(line: bytes, folder: str) -> Sample | None:
+    """The same sample as `_sample` gives, several times faster; None where something is unusual."""
+    try:
+        row = _decode_usual(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    name, box = row.image, row.bbox
+    if row.id == "" or not row.description.strip() or row.width < 0 or row.height < 0:
+        return None
+    if name == "" or (name and "\0" in name) or max(row.width, row.height) >= 1e9:
+        return None
+    if box and (row.subtask_l1 == REJECTION or not all(map(math.isfinite, box))):
+        return None
+    return Sample(
+        id=str(row.id),
+        description=row.description,
+        target=box,
+        width=row.width,
+        height=row.height,
+        image=FileImage(path=os.path.join(folder, name), name=name) if name else None,
+        subtask_l1=row.subtask_l1,
+        subtask_l2=row.subtask_l2,
+        detection_type=row.detection_type,
+    )
+
+
+def _sample(line: bytes, number: int, folder: str) -> Sample:
     place = f"line {number}"
     try:
         row = msgspec.json.decode(line)
@@ -65,13 +113,13 @@ def _sample(line: bytes, number: int, folder: Path) -> Sample:
     return to_sample(row, place=place, image=image, problem=problem)
 
 
-def _image(row: dict[str, Any], folder: Path) -> tuple[FileImage | None, str]:
+def _image(row: dict[str, Any], folder: str) -> tuple[FileImage | None, str]:
     name = row.get("image", row.get("image_path"))
     if name is None:
         return None, ""
     if not isinstance(name, str) or not name or "\0" in name:
         return None, f"expected image as a path, got {name!r}"
-    return FileImage(path=str(folder / name), name=name), ""
+    return FileImage(path=os.path.join(folder, name), name=name), ""
 
 
 def _broken(place: str, problem: str) -> Sample:

@@ -1,7 +1,9 @@
 """Parquet files with images in them: rows at once, images one at a time.
 
-An image is read where it lies in the file, page by page; at most a few pages are in memory, however
-large the row group is. Reading in the order of the file reads each page once.
+An image is read where it lies in the file, page by page; one page is in memory at a time, however
+large the row group is. A page is 1 MB or one image where the file was written with content-defined
+chunking, as the Hub's own library does today; else it can be all images of a row group. Reading in
+the order of the file reads each page once.
 """
 
 from __future__ import annotations
@@ -63,8 +65,9 @@ class _Cursor:
     def __init__(self, path: str, column: str) -> None:
         import pyarrow.parquet as pq
 
-        # Memory-mapped and unbuffered, so that a page costs memory only while it is read.
-        self._file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+        # Through a small buffer, page by page. A memory-mapped file would stay in the process's
+        # memory as far as it was read, and unbuffered reading takes a whole row group.
+        self._file = pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False)
         self._column = column
         meta = self._file.metadata
         self._starts = [0]

@@ -1,18 +1,20 @@
 """Any server that speaks the OpenAI chat-completions protocol: vLLM, SGLang, llama.cpp, hosted.
 
-The body is put together from byte strings around the base64 of the image, so that nothing walks
-over the picture twice. It is posted with aiohttp over one pool of kept-alive connections.
+The body is written piece by piece, with the image turned into base64 on the way, so that a request
+in flight costs no memory beyond the image itself. It is posted with aiohttp over one pool of
+kept-alive connections.
 """
 
 from __future__ import annotations
 
 import base64
 import email.utils
+import functools
 import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+
+_PIECE = 3 * 2**16
+"""Bytes of an image that are turned into base64 and written at once; a multiple of 3."""
 
 
 class OpenAI(Model):
@@ -73,7 +78,7 @@ class OpenAI(Model):
         import aiohttp
 
         session = self._open()
-        body = self._body(request)
+        body = _payload()(self._body(request))
         began = time.perf_counter()
         try:
             async with session.post(f"{self.base_url}/chat/completions", data=body) as response:
@@ -113,24 +118,24 @@ class OpenAI(Model):
             )
         return self._session
 
-    def _body(self, request: Request) -> bytes:
+    def _body(self, request: Request) -> _Body:
         fields = {
             "model": self._served,
             "temperature": request.temperature,
             self._max_tokens_field: request.max_tokens,
             **self._extra,
         }
-        content = msgspec.json.encode({"type": "text", "text": request.prompt}) + b"]}],"
-        parts = [b'{"messages":[{"role":"user","content":[']
+        head, image = b'{"messages":[{"role":"user","content":[', b""
+        tail = b"%b]}],%b" % (
+            msgspec.json.encode({"type": "text", "text": request.prompt}),
+            msgspec.json.encode(fields)[1:],
+        )
         if request.image is not None:
-            parts += [
-                b'{"type":"image_url","image_url":{"url":"data:',
-                request.image.mime.encode(),
-                b";base64,",
-                base64.b64encode(request.image.data),
-                b'"}},',
-            ]
-        return b"".join([*parts, content, msgspec.json.encode(fields)[1:]])
+            image = request.image.data
+            url = b'{"type":"image_url","image_url":{"url":"data:%b;base64,'
+            head += url % request.image.mime.encode()
+            tail = b'"}},' + tail
+        return _Body(head, image, tail)
 
     def _read(self, request: Request, content: bytes, latency: float) -> Generation:
         try:
@@ -188,6 +193,53 @@ class OpenAI(Model):
             wait = _seconds(retry_after)
             return RetryableError("server", where, status=status, retry_after=wait)
         return RequestError("bad-request", where, status=status)
+
+
+class _Body(msgspec.Struct, frozen=True):
+    """A request's JSON: what stands before the image's base64, the image, and what stands behind.
+
+    Attributes:
+        head: JSON up to the base64.
+        image: Encoded bytes; none where the request has no image.
+        tail: JSON behind it.
+    """
+
+    head: bytes
+    image: bytes
+    tail: bytes
+
+    def __len__(self) -> int:
+        return len(self.head) + -(-len(self.image) // 3) * 4 + len(self.tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.head
+        view = memoryview(self.image)
+        for start in range(0, len(view), _PIECE):
+            yield base64.b64encode(view[start : start + _PIECE])
+        yield self.tail
+
+
+@functools.cache
+def _payload() -> Callable[[_Body], aiohttp.Payload]:
+    """A class that aiohttp can send; made on first use, as its base is imported then."""
+    import aiohttp
+    from aiohttp.abc import AbstractStreamWriter
+
+    class Pieces(aiohttp.Payload):
+        _autoclose = True
+
+        def __init__(self, body: _Body) -> None:
+            super().__init__(body, content_type="application/json")
+            self._size = len(body)
+
+        def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+            return b"".join(self._value).decode(encoding, errors)
+
+        async def write(self, writer: AbstractStreamWriter) -> None:
+            for piece in self._value:
+                await writer.write(piece)
+
+    return Pieces
 
 
 class _Details(msgspec.Struct):
