@@ -37,6 +37,7 @@ def make_command(spec: str, out: str, layout: str, workers: int) -> None:
     scenes:seed=1,n=200,width=512,height=512,distractors=3-6. An interrupted command goes on where
     it stopped.
     """
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from groundingme.datasets.export import export
@@ -46,8 +47,6 @@ def make_command(spec: str, out: str, layout: str, workers: int) -> None:
     click.echo(f"Composing {spec} ...", err=True)
     dataset = make_dataset(spec)
     columns = ("drawn", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    from rich.console import Console
-
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=len(dataset))
         path = export(
@@ -62,14 +61,14 @@ def make_command(spec: str, out: str, layout: str, workers: int) -> None:
         click.echo(f"Next: groundingme eval builtin/grounder --data {path}", err=True)
 
 
-@scenes_group.command("sheet")
-@click.argument("spec", default="scenes")
+@scenes_group.command("kinds")
 @click.option("--out", required=True, help="Picture to write.")
-def sheet_command(spec: str, out: str) -> None:
-    """Draw a contact sheet: every kind of thing in its variants, and scenes of SPEC."""
-    from groundingme.datasets.scenes.presets import parse_spec
+def kinds_command(out: str) -> None:
+    """Draw every kind of thing in its variants on one sheet.
+
+    `groundingme data show scenes` draws samples with their descriptions and boxes.
+    """
     from groundingme.datasets.scenes.sheet import contact_sheet
 
-    parse_spec(spec)
     save_picture(contact_sheet(), out)
     click.echo(out)

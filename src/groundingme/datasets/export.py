@@ -66,6 +66,9 @@ def export(
     """
     if layout not in _WRITERS:
         raise unknown("layout", layout, _WRITERS)
+    for sample in dataset:
+        if sample.image is None:
+            raise DataError(f"expected an image for sample {sample.id!r}, got none; add its path")
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,11 +105,7 @@ def _read(image: ImageSource) -> bytes | str:
 
 def _images(samples: Sequence[Sample], workers: int) -> Iterator[bytes]:
     """The encoded image of each sample, in order; at most a few are held at once."""
-    sources = []
-    for sample in samples:
-        if sample.image is None:
-            raise DataError(f"expected an image for sample {sample.id!r}, got none")
-        sources.append(sample.image)
+    sources = [sample.image for sample in samples if sample.image is not None]
     if workers <= 1 or len(sources) < 4:
         yield from _checked(samples, map(_read, sources))
         return
