@@ -138,10 +138,7 @@ class OpenAI(Model):
         return _Body(head, image, tail)
 
     def _read(self, request: Request, content: bytes, latency: float) -> Generation:
-        try:
-            reply = msgspec.json.decode(content, type=_Reply)
-        except msgspec.DecodeError as error:
-            raise RetryableError("bad-reply", f"no chat completion: {error}") from None
+        reply = _decode(content)
         if reply.error:
             raise RetryableError("bad-reply", _words(reply.error))
         if not reply.choices:
@@ -269,6 +266,24 @@ class _Reply(msgspec.Struct):
     model: str | None = None
     usage: _Usage | None = None
     error: Any = None
+
+
+def _decode(content: bytes) -> _Reply:
+    """The body of a reply; halves of characters in it, as cut tokens leave them, become U+FFFD.
+
+    Raises:
+        RetryableError: It is no chat completion.
+    """
+    try:
+        try:
+            return msgspec.json.decode(content, type=_Reply)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            loose = json.loads(content.decode(errors="replace"))
+            whole = json.dumps(loose, ensure_ascii=False).encode("utf-16", "surrogatepass")
+            return msgspec.json.decode(whole.decode("utf-16", "replace"), type=_Reply)
+    except (ValueError, RecursionError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise RetryableError("bad-reply", f"no chat completion: {said}") from None
 
 
 def _text(content: str | list[dict[str, Any]] | None) -> str:

@@ -1,0 +1,152 @@
+"""A real HTTP server that speaks the OpenAI protocol, scripted by the description it is asked for.
+
+It runs in a thread of its own and keeps what it was sent:
+
+    with ChatServer({"thing 1": [Reply(status=503), Reply("null")]}) as server: ...
+
+asks of "thing 1" get 503 first and `null` from then on; other descriptions get `default`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+
+class Reply(NamedTuple):
+    """One answer of the server.
+
+    Attributes:
+        text: Content of the message.
+        status: HTTP status.
+        headers: Of the answer.
+        body: The whole body instead of a chat completion.
+        message: Fields of the message beside or instead of `content`.
+        finish_reason: As the server says it.
+        drop: Close the connection instead of answering.
+        delay: Seconds before the answer.
+    """
+
+    text: str | None = '{"bbox_2d": [10, 10, 50, 50]}'
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    body: str | bytes | None = None
+    message: Mapping[str, Any] = {}
+    finish_reason: str = "stop"
+    drop: bool = False
+    delay: float = 0.0
+
+
+class ChatServer:
+    """The server; its address is `base_url`.
+
+    Attributes:
+        asked: Descriptions in the order in which they arrived.
+        requests: Bodies of the requests, as JSON, where `keep` is set.
+        headers: Headers of the requests.
+        most: Most requests that were in flight at once.
+    """
+
+    def __init__(
+        self,
+        script: Mapping[str, Sequence[Reply]] | None = None,
+        default: Callable[[str], Reply] = lambda description: Reply(),
+        *,
+        keep: bool = True,
+    ) -> None:
+        self._script = script or {}
+        self._default = default
+        self._keep = keep
+        self.asked: list[str] = []
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.most = 0
+        self._flying = 0
+        self._turns: Counter[str] = Counter()
+        self._ready = threading.Event()
+
+    def __enter__(self) -> ChatServer:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        app = web.Application(client_max_size=2**28)
+        app.router.add_post("/v1/chat/completions", self._answer)
+        app.router.add_post("/moved/chat/completions", self._moved)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        assert site._server is not None
+        self.origin = "http://{}:{}".format(*site._server.sockets[0].getsockname())  # type: ignore[attr-defined]
+        self.base_url = f"{self.origin}/v1"
+        self._ready.set()
+        await self._stop.wait()
+        await runner.cleanup()
+
+    async def _moved(self, request: web.Request) -> web.Response:
+        return web.Response(status=307, headers={"Location": "/v1/chat/completions"})
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        body = json.loads(await request.read())
+        content = body["messages"][0]["content"]
+        description = content[-1]["text"]
+        found = re.search(r"describes:\n(.*)\nEnsure", description, re.DOTALL)
+        description = found[1] if found else description
+        self.asked.append(description)
+        if self._keep:
+            self.requests.append(body)
+        self.headers.append(dict(request.headers))
+        self._flying += 1
+        self.most = max(self.most, self._flying)
+        try:
+            return await self._reply(request, description)
+        finally:
+            self._flying -= 1
+
+    async def _reply(self, request: web.Request, description: str) -> web.Response:
+        turns = self._script.get(description)
+        if turns:
+            reply = turns[min(self._turns[description], len(turns) - 1)]
+        else:
+            reply = self._default(description)
+        self._turns[description] += 1
+        if reply.delay:
+            await asyncio.sleep(reply.delay)
+        if reply.drop:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if reply.body is not None:
+            raw = reply.body.encode() if isinstance(reply.body, str) else reply.body
+            return web.Response(status=reply.status, headers=reply.headers, body=raw)
+        if reply.status != 200:
+            error = {"error": {"message": "the server says no", "code": "no"}}
+            return web.json_response(error, status=reply.status, headers=reply.headers)
+        message = {"role": "assistant", "content": reply.text, **reply.message}
+        return web.json_response(
+            {
+                "model": "served-name",
+                "choices": [{"message": message, "finish_reason": reply.finish_reason}],
+                "usage": {
+                    "prompt_tokens": 11,
+                    "completion_tokens": 7,
+                    "completion_tokens_details": {"reasoning_tokens": 3},
+                },
+            },
+            headers=reply.headers,
+        )
