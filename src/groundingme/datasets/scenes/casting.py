@@ -88,8 +88,10 @@ def _consistent(thing: Thing, rng: random.Random) -> Thing:
     lean = 0.0
     if thing.state == "tilted":
         lean = rng.choice((-1, 1)) * float(rng.randint(16, 26))
-    color = FIXED_COLOR.get(thing.surface, thing.color)
-    return msgspec.structs.replace(thing, lean=lean, color=color)
+    # A bottle's label hides whatever pattern the glass has.
+    surface = "plain" if thing.kind == "bottle" and thing.text else thing.surface
+    color = FIXED_COLOR.get(surface, thing.color)
+    return msgspec.structs.replace(thing, lean=lean, color=color, surface=surface)
 
 
 def vary(thing: Thing, key: str, rng: random.Random) -> Thing:
@@ -98,6 +100,8 @@ def vary(thing: Thing, key: str, rng: random.Random) -> Thing:
     change: dict[str, object] = {}
     if key == "surface" and len(row.surfaces) > 1:
         change["surface"] = rng.choice([one for one in row.surfaces if one != thing.surface])
+        if thing.kind == "bottle":
+            change["text"] = ""
         if thing.surface in FIXED_COLOR:
             change["color"] = rng.choice(row.colors)
     elif key == "part" and row.parts:
