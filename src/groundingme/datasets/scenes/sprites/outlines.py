@@ -3,7 +3,7 @@
 Lengths are in units of the body's height: the origin is the middle of the foot, y points down, so
 the body lies between y = -1 and y = 0. Angles are degrees, clockwise from the right. Only
 arithmetic that IEEE 754 defines to the last bit touches a point; sines are rounded first, so that
-pixels are the same on every machine.
+pixels are the same on every machine. Results are remembered: never change one in place.
 """
 
 from __future__ import annotations
@@ -26,30 +26,31 @@ def _turns(start: float, stop: float, count: int) -> Points:
     return np.rint(circle * 2**24) / 2**24
 
 
+@lru_cache(maxsize=4096)
 def arc(
     cx: float, cy: float, rx: float, ry: float, start: float, stop: float, count: int = 0
 ) -> Points:
     """An open piece of an ellipse."""
     count = count or max(6, int(abs(stop - start) / (7 if rx + ry > 0.3 else 14)))
-    piece: Points = _turns(start, stop, count) * (rx, ry) + (cx, cy)
-    return piece
+    return moved(_turns(start, stop, count) * np.array((rx, ry)), cx, cy)
 
 
+@lru_cache(maxsize=4096)
 def ellipse(cx: float, cy: float, rx: float, ry: float | None = None) -> Points:
     """A whole ellipse; a circle without `ry`."""
     ry = rx if ry is None else ry
     size = rx + ry
     count = 64 if size > 0.5 else 40 if size > 0.2 else 20
-    round_: Points = _turns(0, 360 - 360 / count, count) * (rx, ry) + (cx, cy)
-    return round_
+    return moved(_turns(0, 360 - 360 / count, count) * np.array((rx, ry)), cx, cy)
 
 
 def moved(points: Points, dx: float, dy: float) -> Points:
     """The points elsewhere."""
-    shifted: Points = points + np.array((dx, dy))
-    return shifted
+    there: Points = points + np.array((dx, dy))
+    return there
 
 
+@lru_cache(maxsize=4096)
 def poly(*corners: tuple[float, float]) -> Points:
     """A polygon from its corners."""
     return np.array(corners, dtype=np.float64)
@@ -57,7 +58,7 @@ def poly(*corners: tuple[float, float]) -> Points:
 
 def rect(x1: float, y1: float, x2: float, y2: float) -> Points:
     """An upright rectangle."""
-    return np.array(((x1, y1), (x2, y1), (x2, y2), (x1, y2)), dtype=np.float64)
+    return poly((x1, y1), (x2, y1), (x2, y2), (x1, y2))
 
 
 def rounded(x1: float, y1: float, x2: float, y2: float, radius: float) -> Points:
@@ -65,19 +66,19 @@ def rounded(x1: float, y1: float, x2: float, y2: float, radius: float) -> Points
     return loft(x1, x2, y1, x1, x2, y2, radius)
 
 
+@lru_cache(maxsize=2048)
 def loft(
     top1: float, top2: float, y1: float, foot1: float, foot2: float, y2: float, radius: float
 ) -> Points:
     """A trapezoid with level top and foot and round corners."""
     n = 5 if radius < 0.04 else 9
-    quarter = _turns(180, 270, n)
     r = radius
     return np.concatenate(
         [
-            quarter * r + (top1 + r, y1 + r),
-            _turns(270, 360, n) * r + (top2 - r, y1 + r),
-            _turns(0, 90, n) * r + (foot2 - r, y2 - r),
-            _turns(90, 180, n) * r + (foot1 + r, y2 - r),
+            moved(_turns(180, 270, n) * r, top1 + r, y1 + r),
+            moved(_turns(270, 360, n) * r, top2 - r, y1 + r),
+            moved(_turns(0, 90, n) * r, foot2 - r, y2 - r),
+            moved(_turns(90, 180, n) * r, foot1 + r, y2 - r),
         ]
     )
 
@@ -94,6 +95,7 @@ def _spline(steps: int) -> tuple[Points, ...]:
     )
 
 
+@lru_cache(maxsize=2048)
 def smooth(*knots: tuple[float, float], closed: bool = True, steps: int = 8) -> Points:
     """A smooth curve through the knots, (N, 2)."""
     p = np.array(knots, dtype=np.float64)
@@ -109,6 +111,12 @@ def smooth(*knots: tuple[float, float], closed: bool = True, steps: int = 8) -> 
 
 def stroke(path: Points, width: float) -> Points:
     """A line of that width with round ends; `path` must not turn sharply or cross itself."""
+    return _stroke(path.tobytes(), width)
+
+
+@lru_cache(maxsize=2048)
+def _stroke(path_bytes: bytes, width: float) -> Points:
+    path = np.frombuffer(path_bytes).reshape(-1, 2)
     half = width / 2
     step = path[1:] - path[:-1]
     step = step / np.sqrt((step * step).sum(axis=1, keepdims=True))
@@ -124,6 +132,7 @@ def stroke(path: Points, width: float) -> Points:
     return np.concatenate([path + side * half, tail, (path - side * half)[::-1], head])
 
 
+@lru_cache(maxsize=4096)
 def line(x1: float, y1: float, x2: float, y2: float, width: float) -> Points:
     """A straight line of that width with round ends."""
     return stroke(poly((x1, y1), (x2, y2)), width)

@@ -132,6 +132,10 @@ class Sketch:
         if self.shapes[-1].role not in ("solid", "inside"):
             raise ValueError(f"{self.thing.kind}: inside after {self.shapes[-1].role}")
         rgba = fill if len(fill) == 4 else (*fill, 255)
+        last = self.shapes[-1]
+        if last.role == "solid" and rgba[3] < 255:
+            # On one flat colour the result is known, and opaque paint is cheaper.
+            rgba = (*mix(last.fill[:3], rgba[:3], rgba[3] / 255), 255)
         self.shapes.append(Shape(points, rgba, "inside"))
 
     def over(self, points: Points, fill: RGB | RGBA) -> None:
@@ -147,26 +151,30 @@ class Sketch:
         """Light from the left on an upright round body in that rectangle."""
         w = x2 - x1
         mild = 0.7 if self.thing.color == "yellow" else 1.0
-        self.inside(rect(x1 + 0.66 * w, y1 - 0.1, x2 + 0.1, y2 + 0.1), veil(round(26 * mild)))
-        self.inside(rect(x1 + 0.84 * w, y1 - 0.1, x2 + 0.1, y2 + 0.1), veil(round(30 * mild)))
-        self.inside(
-            line(
-                x1 + 0.15 * w, y1 + 0.16 * (y2 - y1), x1 + 0.15 * w, y2 - 0.16 * (y2 - y1), w / 11
-            ),
-            shine(88),
+        self._nested(
+            rect(x1 + 0.66 * w, y1 - 0.1, x2 + 0.1, y2 + 0.1),
+            rect(x1 + 0.84 * w, y1 - 0.1, x2 + 0.1, y2 + 0.1),
+            round(28 * mild),
         )
+        y = 0.16 * (y2 - y1)
+        self.inside(line(x1 + 0.15 * w, y1 + y, x1 + 0.15 * w, y2 - y, w / 11), shine(88))
+
+    def _nested(self, whole: Points, part: Points, alpha: int) -> None:
+        """A veil, and a second one on a part of it."""
+        flat = self.shapes[-1].role == "solid"
+        self.inside(whole, veil(alpha))
+        shaded = self.shapes[-1].fill[:3]
+        self.inside(part, mix(shaded, veil(0)[:3], alpha / 255) if flat else veil(alpha))
 
     def bulge(self, cx: float, cy: float, rx: float, ry: float) -> None:
         """Light from the upper left on a ball-like body."""
         mild = 0.7 if self.thing.color == "yellow" else 1.0
-        for shift, alpha in ((0.14, 28), (0.3, 26)):
-            crescent = np.concatenate(
-                [
-                    arc(cx, cy, 1.12 * rx, 1.12 * ry, -62, 152),
-                    arc(cx - shift * rx, cy - shift * ry, rx, ry, 152, -62),
-                ]
-            )
-            self.inside(crescent, veil(round(alpha * mild)))
+        outer = arc(cx, cy, 1.12 * rx, 1.12 * ry, -62, 152)
+        wide, narrow = (
+            np.concatenate([outer, arc(cx - shift * rx, cy - shift * ry, rx, ry, 152, -62)])
+            for shift in (0.3, 0.14)
+        )
+        self._nested(wide, narrow, round(27 * mild))
         self.inside(ellipse(cx - 0.4 * rx, cy - 0.46 * ry, 0.2 * rx, 0.16 * ry), shine(150))
 
     def pattern(self, x1: float, y1: float, x2: float, y2: float, upright: bool = False) -> None:
