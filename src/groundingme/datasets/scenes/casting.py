@@ -35,6 +35,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
         small_size: Height of a tiny target, in pixels.
         visible: Share of an occluded target that can be seen.
         facts: Facts and relations in a description.
+        words: Words in a description.
+        paraphrase: 0 words alike always, 1 the same words in varying structures, 2 all varies.
         similar: How often a distractor differs from the target in one fact only, in [0, 1].
     """
 
@@ -46,7 +48,9 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     size: tuple[float, float] = (0.26, 0.38)
     small_size: tuple[float, float] = (20.0, 44.0)
     visible: tuple[float, float] = (0.4, 0.8)
-    facts: tuple[int, int] = (1, 6)
+    facts: tuple[int, int] = (1, 8)
+    words: tuple[int, int] = (1, 70)
+    paraphrase: int = 2
     similar: float = 0.5
 
 

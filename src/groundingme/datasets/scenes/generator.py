@@ -9,26 +9,24 @@ Source of the subtasks: arXiv 2512.17495. The scenes and the wording are this pr
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 
 from groundingme.datasets.scenes import casting
 from groundingme.datasets.scenes.casting import Knobs
 from groundingme.datasets.scenes.catalog import AXES, COLORS, FIXED_COLOR, KINDS, texts
+from groundingme.datasets.scenes.finding import OF_ANY, POSITIVES, place_beside, true_facts
 from groundingme.datasets.scenes.language import say
 from groundingme.datasets.scenes.logic import (
     NO,
-    READABLE,
-    YES,
     Fact,
     Phrase,
-    Pick,
     Relation,
     evaluate,
     only,
 )
-from groundingme.datasets.scenes.scene import GROUND, Scene, Thing
+from groundingme.datasets.scenes.scene import Scene, Thing
 from groundingme.taxonomy import REJECTION, SUBTASKS
 
 
@@ -157,97 +155,11 @@ def _question(
     return None
 
 
-# ---- what is true of one thing
-
-
-def true_facts(scene: Scene, index: int) -> list[Fact]:
-    """Every fact that a thing shows for certain, apart from its place."""
-    thing = scene.things[index]
-    row = KINDS[thing.kind]
-    facts = [Fact("color", thing.color), Fact("surface", thing.surface)]
-    facts += [Fact("part" if one in thing.parts else "no-part", one) for one in row.parts]
-    if thing.state:
-        facts.append(Fact("state", thing.state))
-    if thing.text:
-        facts.append(Fact("text", thing.text))
-    if thing.count:
-        facts.append(Fact("count", thing.count))
-    return [one for one in facts if evaluate(Phrase(facts=(one,)), scene)[index] == YES]
-
-
-def refer(scene: Scene, index: int, rng: random.Random, *, deep: bool = False) -> Phrase | None:
-    """A short phrase that means that thing and no other; None where there is none.
-
-    Args:
-        scene: Any.
-        index: Of the thing.
-        rng: Decides which facts are named.
-        deep: Whether the phrase should place the thing beside another one.
-    """
-    kind = scene.things[index].kind
-    facts = true_facts(scene, index)
-    rng.shuffle(facts)
-    facts.sort(key=lambda one: one.name not in ("color", "surface"))
-    extra = rng.choice((0, 0, 0, 1))
-    for count in range(len(facts) + 1):
-        phrase = Phrase(kind=kind, facts=tuple(facts[:count]))
-        if only(evaluate(phrase, scene)) == index:
-            phrase = Phrase(kind=kind, facts=tuple(facts[: count + extra]))
-            break
-        if deep:
-            placed = _placed(scene, index, phrase, rng)
-            if placed is not None:
-                return placed
-    else:
-        return None
-    return (_placed(scene, index, phrase, rng) or phrase) if deep else phrase
-
-
-def _placed(scene: Scene, index: int, phrase: Phrase, rng: random.Random) -> Phrase | None:
-    relation = _relation(scene, index, rng, names=("left", "right", "front", "behind", "above"))
-    if relation is None:
-        return None
-    placed = msgspec.structs.replace(phrase, relations=(relation,))
-    return placed if only(evaluate(placed, scene)) == index else None
-
-
-_RELATIONS = ("left", "right", "left", "right", "front", "behind", "above", "below", "between",
-              "nearest", "farthest")  # fmt: skip
-
-
-def _relation(
-    scene: Scene,
-    index: int,
-    rng: random.Random,
-    *,
-    names: tuple[str, ...] = _RELATIONS,
-    deep: bool = False,
-) -> Relation | None:
-    """A relation that a thing has to one or two others, which are named unmistakably."""
-    others = [i for i in range(len(scene.things)) if i != index]
-    name = rng.choice(names)
-    count = 2 if name == "between" else 1
-    if len(others) < count:
-        return None
-    phrases = []
-    for other in rng.sample(others, count):
-        phrase = refer(scene, other, rng, deep=deep)
-        if phrase is None:
-            return None
-        phrases.append(phrase)
-    if count == 2 and phrases[0].kind == phrases[1].kind and phrases[0] == phrases[1]:
-        return None
-    relation = Relation(name, tuple(phrases))
-    if name in ("nearest", "farthest"):
-        return relation
-    return relation if evaluate(Phrase(relations=(relation,)), scene)[index] == YES else None
-
-
 # ---- positives
 
 
 def _positive(scene: Scene, l1: str, l2: str, rng: random.Random, knobs: Knobs) -> Question | None:
-    found = _POSITIVES[l2](scene, rng, knobs)
+    found = POSITIVES[l2](scene, rng)
     if found is None:
         return None
     index, phrase = found
@@ -256,15 +168,27 @@ def _positive(scene: Scene, l1: str, l2: str, rng: random.Random, knobs: Knobs) 
         return None
     phrase = _lengthen(scene, index, phrase, wanted, rng)
     assert only(evaluate(phrase, scene)) == index
-    return Question(description=say(phrase, rng), target=index, l1=l1, l2=l2, phrase=phrase)
+    text = _worded(phrase, rng, knobs)
+    if not text:
+        return None
+    return Question(description=text, target=index, l1=l1, l2=l2, phrase=phrase)
 
 
-_OF_ANY = ("color", "surface", "text")
-"""Facts that can be said of a thing without saying what it is."""
+def _worded(phrase: Phrase, rng: random.Random, knobs: Knobs) -> str:
+    """The phrase in as many words as the knobs allow; "" where they do not."""
+    for _ in range(4):
+        text = say(phrase, rng, paraphrase=knobs.paraphrase)
+        if knobs.words[0] <= len(text.split()) <= knobs.words[1]:
+            return text
+    return ""
 
 
 def _size(phrase: Phrase) -> int:
     return len(phrase.facts) + len(phrase.relations) + len(phrase.also) + (phrase.pick is not None)
+
+
+_ALONG = ("left", "right", "front", "behind", "above", "below", "between")
+"""Relations that add to a description without choosing."""
 
 
 def _lengthen(scene: Scene, index: int, phrase: Phrase, wanted: int, rng: random.Random) -> Phrase:
@@ -273,16 +197,20 @@ def _lengthen(scene: Scene, index: int, phrase: Phrase, wanted: int, rng: random
     more: list[Fact | Relation] = [
         fact
         for fact in true_facts(scene, index)
-        if fact.name + str(fact.value) not in said and (phrase.kind or fact.name in _OF_ANY)
+        if fact.name + str(fact.value) not in said and (phrase.kind or fact.name in OF_ANY)
     ]
     rng.shuffle(more)
     # People mention a pattern, and seldom that there is none.
     more.sort(key=lambda one: isinstance(one, Fact) and one.value == "plain")
     if more and rng.random() < 0.6:
         more = [one for one in more if not (isinstance(one, Fact) and one.value == "plain")]
-    if wanted > 3 and not phrase.relations:
-        relation = _relation(scene, index, rng, names=("left", "right", "front", "behind"))
-        more.insert(rng.randint(0, len(more)), relation) if relation else None
+    beside = {one.name for one in phrase.relations}
+    for _ in range((wanted > 3) + (wanted > 5) + (wanted > 7) - len(beside)):
+        extra = max(0, rng.randint(0, wanted) - 4)
+        relation = place_beside(scene, index, rng, names=_ALONG, extra=extra)
+        if relation and relation.name not in beside:
+            beside.add(relation.name)
+            more.insert(rng.randint(0, min(len(more), 3)), relation)
     for one in more[: max(0, wanted - _size(phrase))]:
         longer = msgspec.structs.replace(phrase, also=(*phrase.also, one))
         if only(evaluate(longer, scene)) == index:
@@ -303,218 +231,6 @@ def _merged(phrase: Phrase) -> Phrase:
     )
 
 
-Found = tuple[int, Phrase] | None
-
-
-def _told_apart(
-    scene: Scene, index: int, key: Fact, rng: random.Random, *, kindless: bool = True
-) -> Phrase | None:
-    """A phrase with a certain fact, and as many others as make it unmistakable."""
-    thing = scene.things[index]
-    kind = "" if kindless and rng.random() < 0.06 else thing.kind
-    facts = [key]
-    others = [one for one in true_facts(scene, index) if one != key]
-    if not kind:
-        others = [one for one in others if one.name in _OF_ANY]
-    rng.shuffle(others)
-    others.sort(key=lambda one: one.value == "plain")
-    for one in [None, *others]:
-        if one is not None:
-            facts.append(one)
-        phrase = Phrase(kind=kind, facts=tuple(facts))
-        if only(evaluate(phrase, scene)) == index:
-            break
-    else:
-        return None
-    # The subtask's fact has to matter: without it the description should fit something else.
-    rest = evaluate(Phrase(kind=kind, facts=tuple(facts[1:])), scene)
-    needed = rest.count(YES) > 1
-    return phrase if needed or rng.random() < 0.1 else None
-
-
-def _whole(scene: Scene, able: Callable[[Thing], bool]) -> Iterator[int]:
-    for index, thing in enumerate(scene.things):
-        if able(thing) and thing.visible >= 0.999 and thing.height >= READABLE["surface"]:
-            yield index
-
-
-def _any(scene: Scene, rng: random.Random, able: Callable[[Thing], bool]) -> int | None:
-    """A thing, rather one of a kind that the scene has several of."""
-    able_ones = list(_whole(scene, able))
-    if not able_ones:
-        return None
-    counts = [sum(other.kind == scene.things[i].kind for other in scene.things) for i in able_ones]
-    return rng.choices(able_ones, [count**2 for count in counts])[0]
-
-
-def _appearance(scene: Scene, rng: random.Random, knobs: Knobs) -> Found:
-    index = _any(scene, rng, lambda thing: True)
-    if index is None:
-        return None
-    thing = scene.things[index]
-    if rng.random() < 0.25:
-        phrase = Phrase(kind=thing.kind, pick=Pick(rng.choice(("large", "small"))))
-        truth = evaluate(phrase, scene)
-        same = sum(one.kind == thing.kind for one in scene.things)
-        return (only(truth), phrase) if only(truth) >= 0 and same > 1 else None
-    key = Fact("color", thing.color) if rng.random() < 0.5 else Fact("surface", thing.surface)
-    phrase_ = _told_apart(scene, index, key, rng)
-    return None if phrase_ is None else (index, phrase_)
-
-
-def _component(scene: Scene, rng: random.Random, knobs: Knobs) -> Found:
-    index = _any(scene, rng, lambda thing: bool(KINDS[thing.kind].parts))
-    if index is None:
-        return None
-    thing = scene.things[index]
-    part = rng.choice(list(KINDS[thing.kind].parts))
-    key = Fact("part" if part in thing.parts else "no-part", part)
-    phrase = _told_apart(scene, index, key, rng, kindless=False)
-    return None if phrase is None else (index, phrase)
-
-
-def _text(scene: Scene, rng: random.Random, knobs: Knobs) -> Found:
-    index = _any(scene, rng, lambda thing: bool(thing.text))
-    if index is None:
-        return None
-    phrase = _told_apart(scene, index, Fact("text", scene.things[index].text), rng)
-    return None if phrase is None else (index, phrase)
-
-
-def _state(scene: Scene, rng: random.Random, knobs: Knobs) -> Found:
-    index = _any(scene, rng, lambda thing: bool(thing.state))
-    if index is None:
-        return None
-    key = Fact("state", scene.things[index].state)
-    phrase = _told_apart(scene, index, key, rng, kindless=False)
-    return None if phrase is None else (index, phrase)
-
-
-def _relationship(scene: Scene, rng: random.Random, knobs: Knobs) -> Found:
-    index = _any(scene, rng, lambda thing: True)
-    if index is None:
-        return None
-    thing = scene.things[index]
-    facts = tuple(
-        one for one in true_facts(scene, index)
-        if one.name in ("color", "surface") and one.value != "plain" and rng.random() < 0.35
-    )  # fmt: skip
-    base = Phrase(kind=thing.kind, facts=facts)
-    before = evaluate(base, scene)
-    if before.count(YES) < 2 and rng.random() < 0.9:
-        return None
-    kind = rng.random()
-    if kind < 0.1 and scene.stage.name in GROUND:
-        phrase = msgspec.structs.replace(base, pick=Pick(rng.choice(("near", "far"))))
-    elif kind < 0.4 and scene.stage.rug:
-        phrase = msgspec.structs.replace(base, facts=(*facts, Fact("rug")))
-    else:
-        relation = _relation(scene, index, rng, deep=rng.random() < 0.3)
-        if relation is None:
-            return None
-        phrase = msgspec.structs.replace(base, relations=(relation,))
-    answer = only(evaluate(phrase, scene))
-    return (answer, phrase) if answer >= 0 else None
-
-
-def _counting(scene: Scene, rng: random.Random, knobs: Knobs) -> Found:
-    index = _any(scene, rng, lambda thing: True)
-    if index is None:
-        return None
-    thing = scene.things[index]
-    facts = tuple(
-        one for one in true_facts(scene, index)
-        if one.name in ("color", "surface") and one.value != "plain" and rng.random() < 0.2
-    )  # fmt: skip
-    if thing.count and rng.random() < 0.5:
-        if rng.random() < 0.3:
-            phrase = Phrase(kind=thing.kind, pick=Pick(rng.choice(("most", "fewest"))))
-            answer = only(evaluate(phrase, scene))
-            same = sum(one.kind == thing.kind for one in scene.things)
-            return (answer, phrase) if answer >= 0 and same > 1 else None
-        told = _told_apart(scene, index, Fact("count", thing.count), rng, kindless=False)
-        return None if told is None else (index, told)
-    ways = ["left", "left", "right", "right"]
-    rows = len(scene.stage.boards)
-    if scene.stage.name == "table" and rng.random() < 0.7:
-        size = rng.choice((1, 2, 3, 4))
-        facts = (*facts, Fact("group", size))
-        if size == 1 or rng.random() < 0.3:
-            phrase = Phrase(kind=thing.kind, facts=facts)
-            answer = only(evaluate(phrase, scene))
-            return (answer, phrase) if answer >= 0 else None
-    elif rows and rng.random() < 0.75:
-        rank = rng.randint(1, rows)
-        facts = (*facts, Fact("row", f"{rank} {rng.choice(('top', 'bottom'))}"))
-    kind = "" if rows and any(one.name == "row" for one in facts) and rng.random() < 0.4 else (
-        thing.kind
-    )  # fmt: skip
-    base = Phrase(kind=kind, facts=facts)
-    among = evaluate(base, scene)
-    if among.count(YES) < 2 or among.count(YES) > 7 or 1 in among:
-        return None
-    rank = rng.randint(1, min(among.count(YES), 6))
-    phrase = msgspec.structs.replace(base, pick=Pick(rng.choice(ways), rank))
-    answer = only(evaluate(phrase, scene))
-    return (answer, phrase) if answer >= 0 else None
-
-
-def _occlusion(scene: Scene, rng: random.Random, knobs: Knobs) -> Found:
-    hidden = [i for i, one in enumerate(scene.things) if one.visible <= 0.85]
-    if not hidden:
-        return None
-    index = rng.choice(hidden)
-    thing = scene.things[index]
-    facts = [Fact("color", thing.color), Fact("surface", thing.surface)]
-    facts += [Fact("cut", side) for side in ("left", "right")] + [Fact("covered")]
-    facts = [one for one in facts if evaluate(Phrase(facts=(one,)), scene)[index] == YES]
-    rng.shuffle(facts)
-    facts.sort(key=lambda one: one.value == "plain")
-    relations: list[Relation] = []
-    if rng.random() < 0.5:
-        relation = _relation(scene, index, rng, names=("hidden",))
-        relations = [relation] if relation else []
-    for count in range(len(facts) + 1):
-        phrase = Phrase(kind=thing.kind, facts=tuple(facts[:count]), relations=tuple(relations))
-        if only(evaluate(phrase, scene)) == index:
-            return index, phrase
-    return None
-
-
-def _small(scene: Scene, rng: random.Random, knobs: Knobs) -> Found:
-    tiny = [
-        i for i, one in enumerate(scene.things)
-        if one.height <= 0.05 * scene.height and one.height >= READABLE["kind"]
-    ]  # fmt: skip
-    if not tiny or scene.width < 1200:
-        return None
-    index = rng.choice(tiny)
-    thing = scene.things[index]
-    phrase = Phrase(kind=thing.kind)
-    facts = [one for one in true_facts(scene, index) if one.name == "color"]
-    if facts and rng.random() < 0.8:
-        phrase = Phrase(kind=thing.kind, facts=tuple(facts))
-    if only(evaluate(phrase, scene)) == index:
-        return index, phrase
-    relation = _relation(scene, index, rng)
-    if relation is None:
-        return None
-    phrase = msgspec.structs.replace(phrase, relations=(relation,))
-    answer = only(evaluate(phrase, scene))
-    return (answer, phrase) if answer in tiny else None
-
-
-_POSITIVES: dict[str, Callable[[Scene, random.Random, Knobs], Found]] = {
-    "Appearance": _appearance,
-    "Component": _component,
-    "Text": _text,
-    "State": _state,
-    "Relationship": _relationship,
-    "Counting": _counting,
-    "Occlusion": _occlusion,
-    "Small": _small,
-}
-
 # ---- rejections
 
 _OF_SUBTASK = {
@@ -531,7 +247,7 @@ def _rejection(scene: Scene, l2: str, rng: random.Random, knobs: Knobs) -> Quest
     What it was made from stays a near miss: it is true of the whole description but for that
     fact.
     """
-    found = _POSITIVES[l2](scene, rng, knobs)
+    found = POSITIVES[l2](scene, rng)
     if found is None or found[1].pick is not None:
         return None
     index, phrase = found
@@ -545,9 +261,10 @@ def _rejection(scene: Scene, l2: str, rng: random.Random, knobs: Knobs) -> Quest
     for other in _changes(key, scene.things[index], rng):
         facts = tuple(other if one == key else one for one in phrase.facts)
         changed = msgspec.structs.replace(phrase, facts=facts)
-        if all(value == NO for value in evaluate(changed, scene)):
+        text = _worded(changed, rng, knobs)
+        if text and all(value == NO for value in evaluate(changed, scene)):
             return Question(
-                description=say(changed, rng),
+                description=text,
                 target=-1,
                 l1=REJECTION,
                 l2=l2,

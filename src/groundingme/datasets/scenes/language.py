@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from groundingme.datasets.scenes.catalog import AXES, KINDS, SURFACES
 from groundingme.datasets.scenes.logic import Fact, Phrase, Pick, Relation
@@ -62,8 +63,34 @@ _PICK_WORDS = {
 }
 
 
-def say(phrase: Phrase, rng: random.Random) -> str:
-    """The phrase in words; every call with another state of `rng` may word it otherwise."""
+class _UsualWords(random.Random):
+    """Takes the first of several words; order and structure still vary."""
+
+    def choice(self, seq: Any) -> Any:
+        return seq[0]
+
+
+class _OneWay(_UsualWords):
+    """Says the same thing the same way, always."""
+
+    def random(self) -> float:
+        return 0.0
+
+    def shuffle(self, x: Any) -> None:
+        pass
+
+
+def say(phrase: Phrase, rng: random.Random, *, paraphrase: int = 2) -> str:
+    """The phrase in words.
+
+    Args:
+        phrase: Any.
+        rng: Every other state of it may word the phrase otherwise.
+        paraphrase: 0 always takes the same words and the same structure, 1 the same words in
+            varying structures, 2 varies both.
+    """
+    if paraphrase < 2:
+        rng = (_OneWay, _UsualWords)[paraphrase](rng.randrange(1 << 30))
     chooses = phrase.pick is not None or any(
         one.name in ("nearest", "farthest") for one in phrase.relations
     )
@@ -86,7 +113,7 @@ def _head(phrase: Phrase, rng: random.Random) -> tuple[Phrase, list[Fact | Relat
     facts, relations = list(phrase.facts), list(phrase.relations)
     rng.shuffle(facts)
     rng.shuffle(relations)
-    keep = rng.choice((1, 2, 2, 3, 3, 4)) if len(facts) + len(relations) > 2 else 4
+    keep = rng.choice((3, 1, 2, 2, 3, 4)) if len(facts) + len(relations) > 2 else 4
     kept_relations = relations[:1] if keep > 1 or not facts else []
     kept_facts = facts[: keep - len(kept_relations)]
     if not kept_facts and facts and not kept_relations:

@@ -316,7 +316,7 @@ def _side(along: float, across: float, reach: float) -> int:
     """
     if along >= 0.45 * reach and abs(across) <= along:
         return YES
-    return NO if along <= 0.05 * reach else UNSURE
+    return NO if along <= -0.02 * reach else UNSURE
 
 
 def _left(a: Thing, others: Sequence[Thing], scene: Scene) -> int:
@@ -359,7 +359,7 @@ def _front(a: Thing, others: Sequence[Thing], scene: Scene) -> int:
     width = (a.full[2] - a.full[0] + b.full[2] - b.full[0]) / 2
     if nearer >= 0.05 and apart <= 0.75 * width:
         return YES
-    return NO if nearer <= 0.01 else UNSURE
+    return NO if nearer <= -0.005 else UNSURE
 
 
 def _behind(a: Thing, others: Sequence[Thing], scene: Scene) -> int:
@@ -375,7 +375,7 @@ def _between(a: Thing, others: Sequence[Thing], scene: Scene) -> int:
     off = abs((ax - bx) * (cy - by) - (ay - by) * (cx - bx)) / length**2
     if 0.15 <= along <= 0.85 and off <= 0.2:
         return YES
-    return NO if along <= 0.02 or along >= 0.98 or off >= 0.6 else UNSURE
+    return NO if along <= -0.15 or along >= 1.15 or off >= 0.6 else UNSURE
 
 
 def _hidden(a: Thing, others: Sequence[Thing], scene: Scene) -> int:

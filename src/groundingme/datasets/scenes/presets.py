@@ -59,7 +59,7 @@ PRESETS: dict[str, Preset] = {
             size=(0.18, 0.27),
             small_size=(16.0, 28.0),
             visible=(0.3, 0.55),
-            facts=(2, 9),
+            facts=(2, 10),
             similar=0.85,
         ),
     ),
@@ -171,6 +171,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "small_size": (12, 200),
     "visible": (0.3, 0.9),
     "facts": (0, 12),
+    "words": (1, 100),
+    "paraphrase": (0, 2),
     "similar": (0, 1),
 }
 
