@@ -136,8 +136,12 @@ def _kinds(key: str, *, floats: bool = True) -> list[str]:
         "text": lambda kind: bool(KINDS[kind].text),
         "count": lambda kind: KINDS[kind].count is not None,
     }
-    able = needs.get(key, lambda kind: True)
-    return [kind for kind in KINDS if able(kind) and (floats or not KINDS[kind].floats)]
+    able = needs.get(key)
+    return [
+        kind
+        for kind, row in KINDS.items()
+        if (able is None or able(kind)) and (floats or not row.floats)
+    ]
 
 
 def cast(rng: random.Random, knobs: Knobs, key: str, *, floats: bool = True) -> list[Thing]:
