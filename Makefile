@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench grounder clean
 
 demo: $(VENV)/core
 	$(BIN)/groundingme demo --out demo
@@ -12,7 +13,7 @@ demo: $(VENV)/core
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 -m "not slow and not registry"
 
-test-all: $(VENV)/dev
+test-all: $(VENV)/train
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/dev
@@ -23,8 +24,12 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python bench/run.py
 
+# The built-in grounder from scratch: under an hour on two cores, or --device cuda.
+grounder: $(VENV)/train
+	$(BIN)/python -m groundingme.train.grounder --out grounder
+
 clean:
-	rm -rf $(VENV) demo runs dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo runs dist grounder .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, as make PYTHON=python3.12 ...")'
@@ -37,3 +42,9 @@ $(VENV)/core: pyproject.toml | $(BIN)/python
 $(VENV)/dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@ $(VENV)/core
+
+# Torch first and by itself, so that its CPU build is taken where there is one.
+$(VENV)/train: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,train]"
+	touch $@ $(VENV)/dev $(VENV)/core
