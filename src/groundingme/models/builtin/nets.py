@@ -1,0 +1,212 @@
+"""The shipped nets under onnxruntime: what is in a picture, and which of it is meant."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from groundingme.models.builtin import seeing
+from groundingme.models.builtin.words import encode
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+LEAST_CENTRE = 0.2
+"""Lowest probability of a centre that is looked at further."""
+
+LEAST_THING = 0.3
+"""Lowest probability of a thing that is still one."""
+
+
+class Table(msgspec.Struct, frozen=True):
+    """What stands in `grounder.json`.
+
+    Attributes:
+        weights: Digest of the nets.
+        offsets: Added to the logit of none, for each model's name.
+        kinds: Names, in the order of their probabilities. So are the next two.
+        colors: Of the eleven colours.
+        surfaces: Of the surfaces.
+        features: Start and end of each property among the features.
+        words: In the order of their numbers.
+    """
+
+    weights: str
+    offsets: dict[str, float]
+    kinds: list[str]
+    colors: list[str]
+    surfaces: list[str]
+    features: dict[str, tuple[int, int]]
+    words: list[str]
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """The things in one picture.
+
+    Attributes:
+        boxes: In pixels of the picture, float64 [n, 4].
+        features: What was read off them, [n, F].
+        places: As `seeing.places`, [n, 6].
+    """
+
+    boxes: NDArray[np.float64]
+    features: seeing.Array
+    places: seeing.Array
+
+
+class Nets:
+    """All nets of a folder; each is loaded when it is first needed. Safe to share by threads."""
+
+    def __init__(self, folder: Path = WEIGHTS) -> None:
+        self.folder = folder
+        raw = (folder / "grounder.json").read_bytes()
+        self.table = msgspec.json.decode(raw, type=Table)
+        self._vocabulary = {word: number for number, word in enumerate(self.table.words)}
+        self._sessions: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def _run(self, name: str, inputs: dict[str, Any]) -> list[Any]:
+        import onnxruntime
+
+        with self._lock:
+            if name not in self._sessions:
+                options = onnxruntime.SessionOptions()
+                options.intra_op_num_threads = options.inter_op_num_threads = 1
+                options.log_severity_level = 3
+                self._sessions[name] = onnxruntime.InferenceSession(
+                    str(self.folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
+                )
+        found: list[Any] = self._sessions[name].run(None, inputs)
+        return found
+
+    def look(self, picture: Image.Image) -> tuple[NDArray[np.float64], seeing.Array]:
+        """Boxes [n, 4] in pixels of the picture and how certain each is [n], best first."""
+        found, scores = [], []
+        for number, scale in enumerate(seeing.scales(*picture.size)):
+            sheet, (sx, sy) = seeing.canvas(picture, scale)
+            centres, sides = self._run("look", {"picture": sheet[None]})
+            boxes, certain = seeing.peaks(centres[0], sides[0], LEAST_CENTRE, 2 * seeing.MOST)
+            if number:
+                # A closer look is for what was too small before; what it cuts apart is large.
+                small = np.max(boxes[:, 2:] - boxes[:, :2], axis=1, initial=0) <= seeing.SMALL
+                boxes, certain = boxes[small], certain[small]
+            found.append(boxes / [sx, sy, sx, sy])
+            # Of one thing seen twice, the closer look has the better box.
+            scores.append(certain + 0.5 * number)
+        boxes, certain = np.concatenate(found), np.concatenate(scores)
+        boxes = np.clip(boxes, 0, [*picture.size] * 2)
+        solid = np.min(boxes[:, 2:] - boxes[:, :2], axis=1, initial=np.inf) >= 1.0
+        boxes, certain = boxes[solid], certain[solid]
+        keep = seeing.distinct(boxes, certain, 0.5)[: seeing.MOST]
+        return boxes[keep], certain[keep]
+
+    def read(
+        self, picture: Image.Image, boxes: NDArray[np.float64]
+    ) -> tuple[seeing.Array, NDArray[np.float64]]:
+        """Features [n, F] of what is in each box, and the boxes with better edges [n, 4]."""
+        around = seeing.squares(boxes)
+        crops = np.stack([seeing.crop(picture, square) for square in around])
+        features, edges = self._run("read", {"crops": crops})
+        return features, seeing.refined(around, edges, *picture.size)
+
+    def see(self, picture: Image.Image) -> Seen:
+        """Everything in a picture."""
+        boxes, _ = self.look(picture)
+        width = max(end for _, end in self.table.features.values())
+        features = np.zeros((0, width), np.float32)
+        if len(boxes):
+            features, boxes = self.read(picture, boxes)
+            small = np.max(boxes[:, 2:] - boxes[:, :2], axis=1) < 0.06 * max(picture.size)
+            if small.any():
+                # Few pixels were found of these; the first reading says where to look again.
+                features[small], boxes[small] = self.read(picture, boxes[small])
+            thing = features[:, self.table.features["thing"][0]]
+            keep = seeing.distinct(boxes, thing, 0.75)
+            keep = keep[thing[keep] >= LEAST_THING]
+            features, boxes = features[keep], boxes[keep]
+        return Seen(boxes, features, seeing.places(boxes, *picture.size))
+
+    def match(self, name: str, seen: Seen, text: str) -> NDArray[np.float64]:
+        """Logits of each thing, and of none, for a description; [n + 1].
+
+        Args:
+            name: Of the matcher: `match` or `match-positive-only`.
+            seen: In the picture.
+            text: The description.
+        """
+        if not len(seen.boxes):
+            return np.zeros(1)
+        numbers, letters = encode(text, self._vocabulary)
+        inputs: dict[str, Any] = {"words": numbers[None], "letters": letters[None]}
+        inputs |= {"features": seen.features[None], "places": seen.places[None]}
+        scores = self._run(name, inputs)[0][0].astype(np.float64)
+        scores[-1] += self.table.offsets.get(name, 0.0)
+        return np.asarray(scores)
+
+    def note(self, seen: Seen, which: int) -> str:
+        """What one of the things looks like, in a few words."""
+        said = []
+        for part, names in (
+            ("surface", self.table.surfaces),
+            ("color", self.table.colors),
+            ("kind", self.table.kinds),
+        ):
+            start, end = self.table.features[part]
+            said.append(names[int(np.argmax(seen.features[which, start:end]))])
+        return " ".join(word for word in said if word != "plain")
+
+
+@cache
+def shipped() -> Nets:
+    """The nets in the package, loaded once."""
+    return Nets()
+
+
+class Memory:
+    """What was seen in the last pictures, by a key; several threads may ask for the same.
+
+    Args:
+        most: Pictures remembered.
+    """
+
+    def __init__(self, most: int = 64) -> None:
+        self._most = most
+        self._kept: OrderedDict[str, Future[Seen]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str, see: Callable[[], Seen]) -> Seen:
+        """What is remembered under `key`; else `see()`, which runs once.
+
+        Raises:
+            Exception: Whatever `see` raises; nothing is remembered then.
+        """
+        with self._lock:
+            found = self._kept.get(key)
+            mine = found is None
+            if found is None:
+                found = self._kept[key] = Future()
+                while len(self._kept) > self._most:
+                    self._kept.popitem(last=False)
+            else:
+                self._kept.move_to_end(key)
+        if mine:
+            try:
+                found.set_result(see())
+            except BaseException as error:
+                with self._lock:
+                    if self._kept.get(key) is found:
+                        del self._kept[key]
+                found.set_exception(error)
+                raise
+        return found.result()

@@ -1,0 +1,185 @@
+"""Trained nets as small ONNX files, and the table that the runtime reads beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from groundingme.models.builtin.seeing import CROP
+from groundingme.models.builtin.words import LONGEST_TEXT
+from groundingme.train.grounder import labels
+from groundingme.train.grounder.match import Match
+from groundingme.train.grounder.nets import Features, Look, Read
+
+_LARGE = 256
+"""Numbers in a weight from which on it is stored small."""
+
+
+class _Looker(nn.Module):
+    def __init__(self, net: Look) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        centres, sides = self.net(pictures)
+        return centres.sigmoid(), sides
+
+
+class _Reader(nn.Module):
+    def __init__(self, net: Read) -> None:
+        super().__init__()
+        self.net, self.features = net, Features()
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        raw, edges = self.net(crops)
+        return self.features(raw), edges
+
+
+class _Matcher(nn.Module):
+    def __init__(self, net: Match) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, features: Tensor, places: Tensor, words: Tensor, letters: Tensor) -> Tensor:
+        there = torch.ones_like(features[..., 0])
+        scores: Tensor = self.net(features, places, there, words, letters)[0]
+        return scores
+
+
+def folded(net: nn.Module) -> nn.Module:
+    """A copy for inference, each batch normalisation folded into the convolution before it."""
+    import copy
+
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    fresh = copy.deepcopy(net).cpu().eval()
+    for part in fresh.modules():
+        if isinstance(part, nn.Sequential) and len(part) > 1:
+            first, second = part[0], part[1]
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                part[0], part[1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    return fresh
+
+
+def export_look(net: Look, path: Path) -> None:
+    """Writes `look.onnx`: uint8 [1, H, W, 3] to centres [1, h, w] and sides [1, 4, h, w]."""
+    picture = torch.zeros(1, 128, 160, 3, dtype=torch.uint8)
+    dims = ({1: 32 * torch.export.Dim("h", min=1), 2: 32 * torch.export.Dim("w", min=1)},)
+    _export(_Looker(folded(net)), (picture,), ["picture"], ["centres", "sides"], dims, path)
+
+
+def export_read(net: Read, path: Path) -> None:
+    """Writes `read.onnx`: uint8 [N, 64, 64, 3] to features [N, F] and edges [N, 4]."""
+    crops = torch.zeros(3, CROP, CROP, 3, dtype=torch.uint8)
+    dims = ({0: torch.export.Dim("n", min=1)},)
+    _export(_Reader(folded(net)), (crops,), ["crops"], ["features", "edges"], dims, path)
+
+
+def export_match(net: Match, path: Path) -> None:
+    """Writes a matcher: features [1, N, F], places, words [1, T], letters to logits [1, N + 1]."""
+    inputs = (
+        torch.rand(1, 3, labels.FEATURE_SIZE),
+        torch.rand(1, 3, 6),
+        torch.ones(1, 7, dtype=torch.int64),
+        torch.ones(1, 7, LONGEST_TEXT, dtype=torch.int64),
+    )
+    n, t = torch.export.Dim("n", min=1), torch.export.Dim("t", min=1)
+    names = ["features", "places", "words", "letters"]
+    dims = ({1: n}, {1: n}, {1: t}, {1: t})
+    _export(_Matcher(net.cpu().eval()), inputs, names, ["scores"], dims, path, bits=8)
+
+
+def _export(
+    net: nn.Module,
+    inputs: tuple[Tensor, ...],
+    names: Sequence[str],
+    outputs: Sequence[str],
+    dims: tuple[dict[int, Any], ...],
+    path: Path,
+    bits: int = 16,
+) -> None:
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = Path(folder) / "plain.onnx"
+        program = torch.onnx.export(
+            net.eval(),
+            inputs,
+            dynamo=True,
+            opset_version=18,
+            input_names=list(names),
+            output_names=list(outputs),
+            dynamic_shapes=dims,
+            external_data=False,
+            verbose=False,
+        )
+        assert program is not None
+        program.optimize()
+        program.save(str(plain), external_data=False)
+        model = onnx.load(str(plain))
+    _shrink(model, bits)
+    del model.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.value_info[:]
+    onnx.save(model, str(path))
+
+
+def _shrink(model: Any, bits: int) -> None:
+    """Stores large weights in 16 or 8 bits; the graph widens them again when it is loaded.
+
+    With 8 bits every row along the longer of the two last axes has a scale of its own.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    fresh = []
+    for weight in list(graph.initializer):
+        values = numpy_helper.to_array(weight)
+        if weight.data_type != TensorProto.FLOAT or values.size < _LARGE:
+            continue
+        name = weight.name
+        graph.initializer.remove(weight)
+        if bits == 16 or values.ndim < 2:
+            small = numpy_helper.from_array(values.astype(np.float16), f"{name}_16")
+            graph.initializer.append(small)
+            fresh.append(helper.make_node("Cast", [small.name], [name], to=TensorProto.FLOAT))
+            continue
+        axis = values.ndim - 1 if values.shape[-1] >= values.shape[-2] else values.ndim - 2
+        over = tuple(one for one in range(values.ndim) if one != axis)
+        scale = np.maximum(np.abs(values).max(over, keepdims=True), 1e-8) / 127
+        whole = np.round(values / scale).astype(np.int8)
+        graph.initializer.append(numpy_helper.from_array(whole, f"{name}_8"))
+        graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), f"{name}_s"))
+        wide = f"{name}_wide"
+        fresh.append(helper.make_node("Cast", [f"{name}_8"], [wide], to=TensorProto.FLOAT))
+        fresh.append(helper.make_node("Mul", [wide, f"{name}_s"], [name]))
+    for node in reversed(fresh):
+        graph.node.insert(0, node)
+
+
+def write_table(folder: Path, words: Sequence[str], offsets: dict[str, float]) -> None:
+    """Writes `grounder.json`: vocabulary, names of what is read, and a digest of the nets.
+
+    Args:
+        folder: Where the ONNX files are.
+        words: In the order of their numbers.
+        offsets: Added to the logit of none, for each model's name.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.onnx")):
+        digest.update(path.read_bytes())
+    table = {"weights": digest.hexdigest()[:16], "offsets": offsets, **labels.tables()}
+    table["words"] = list(words)
+    (folder / "grounder.json").write_text(json.dumps(table, indent=0) + "\n", encoding="utf-8")
