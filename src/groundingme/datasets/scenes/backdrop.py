@@ -173,15 +173,16 @@ def park(b: Backdrop, stage: Stage) -> None:
     grass = b.tone(b.between(0.2, 0.28), b.between(0.22, 0.34), b.between(0.75, 0.85))
     made = b.stretch((0, y, w, h), "blotchy", 0.12)
     marks: list[tuple[Polygon, int]] = []
-    for at in range(110):
+    for at in range(45):
         depth = b.dice.random()
         foot, size = y + (0.04 + depth * depth * 0.96) * (h - y), (3 + 7 * depth) * u
-        x = b.dice.random() * w
-        tip = x + b.between(-0.5, 0.5) * size
-        marks.append(
-            ([(x - 0.18 * size, foot), (tip, foot - size), (x + 0.18 * size, foot)],
-             -44 if at % 2 else 30)
-        )  # fmt: skip
+        x, lean = b.dice.random() * w, b.between(-0.3, 0.3)
+        for spread, tall in ((-0.4, 0.75), (0.0, 1.0), (0.45, 0.8)):
+            left = x + 0.3 * spread * size
+            tip = (left + (spread + lean) * size, foot - tall * size)
+            marks.append(
+                ([(left - 0.1 * size, foot), tip, (left + 0.1 * size, foot)], -40 if at % 2 else 28)
+            )
     made.marks(marks)
     made.ramp(34, 0, 0.4)
     b.lay(made, grass)

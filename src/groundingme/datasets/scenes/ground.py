@@ -218,7 +218,7 @@ class Backdrop:
         """A colour; hue in turns."""
         r, g, b = colorsys.hsv_to_rgb(hue % 1, saturation, value)
         if self.night:
-            r, g, b = 0.62 * r, 0.65 * g, 0.8 * b
+            r, g, b = 0.7 * r, 0.72 * g, 0.86 * b
         return (int(255 * r), int(255 * g), int(255 * b))
 
     def shade(self, color: RGB, factor: float) -> RGB:

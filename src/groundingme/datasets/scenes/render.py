@@ -147,7 +147,9 @@ def sprite(thing: Thing, window: Window) -> tuple[Image, Image]:
     sheet = _Sheet(size, parts[0].edge or parts[0].fill[:3])
     mask = Image.new("L", size)
     cover = ImageDraw.Draw(mask)
-    rim = max(1, round(2 * zoom * max(0.55, 0.012 * thing.height)))
+    # The outer half of the outline falls outside the silhouette and is cut off.
+    rim = max(1, round(2 * zoom * max(0.55, min(0.012 * thing.height, 0.7 + 0.005 * thing.height))))
+    joint = "curve" if rim > 8 else None
     at = 0
     while at < len(parts):
         shape, path = parts[at], corners[at]
@@ -173,43 +175,33 @@ def sprite(thing: Thing, window: Window) -> tuple[Image, Image]:
             sheet.image.paste(piece.image, None, bits)
         at = stop
         if shape.edge:
-            sheet.ink.line(path + path[:2], fill=shape.edge, width=rim)
+            sheet.ink.line(path + path[:2], fill=shape.edge, width=rim, joint=joint)
     if zoom > 1:
         return sheet.image.reduce(zoom), mask.reduce(zoom)
     return sheet.image, mask
 
 
 def _ground(picture: Image, thing: Thing, hung: bool, mask: Image, window: Window) -> None:
-    """The thing's shadow, and its light."""
+    """The thing's light and shadow on what is behind all things."""
     from PIL import Image
 
+    h = thing.height
     for shape in shapes(thing):
         if shape.role == "glow":
-            low, high = shape.points.min(axis=0), shape.points.max(axis=0)
-            middle, half = (low + high) / 2 * thing.height, (high - low) / 2 * thing.height
-            blot(
-                picture, thing.x + float(middle[0]), thing.y + float(middle[1]),
-                float(half[0]), float(half[1]), shape.fill[:3], shape.fill[3] / 255,
-            )  # fmt: skip
-    h = thing.height
+            (x1, y1), (x2, y2) = shape.points.min(axis=0), shape.points.max(axis=0)
+            x, y = thing.x + h * float(x1 + x2) / 2, thing.y + h * float(y1 + y2) / 2
+            rx, ry = h * float(x2 - x1) / 2, h * float(y2 - y1) / 2
+            blot(picture, x, y, rx, ry, shape.fill[:3], shape.fill[3] / 255)
     if hung:
         shift = max(1, round(0.035 * h))
-        box = (window.x1 + shift, window.y1 + shift, window.x2 + shift, window.y2 + shift)
         soft = Image.new("L", mask.size)
         soft.paste(60, None, mask)
-        picture.paste((24, 18, 30), box, soft)
+        picture.paste((24, 18, 30), (window.x1 + shift, window.y1 + shift), soft)
     elif not KINDS[thing.kind].floats:
         x1, _, x2, _ = reach(thing)
         half = 0.56 * (x2 - x1)
-        blot(
-            picture,
-            (x1 + x2) / 2 + 0.06 * h,
-            thing.y,
-            half,
-            max(2.0, 0.2 * half),
-            (24, 18, 30),
-            0.55,
-        )
+        x = (x1 + x2) / 2 + 0.06 * h
+        blot(picture, x, thing.y, half, max(2.0, 0.2 * half), (24, 18, 30), 0.55)
 
 
 def draw(scene: Scene) -> Image:
@@ -217,12 +209,15 @@ def draw(scene: Scene) -> Image:
     picture = backdrop(scene.stage, scene.width, scene.height)
     frame = Window(0, 0, scene.width, scene.height)
     hung = scene.stage.name == "wall"
+    placed = []
     for thing in scene.things:
         window = whole(reach(thing)).cut(frame)
-        if window.empty():
-            continue
-        colors, mask = sprite(thing, window)
-        _ground(picture, thing, hung, mask, window)
+        if not window.empty():
+            colors, mask = sprite(thing, window)
+            placed.append((window, colors, mask))
+            # All light and shadow lies below all things, whose colours it must not change.
+            _ground(picture, thing, hung, mask, window)
+    for window, colors, mask in placed:
         picture.paste(colors, window[:2], mask)
     return picture
 
@@ -249,14 +244,15 @@ def measure(things: Sequence[Thing], width: int, height: int) -> tuple[Thing, ..
         if inside.empty():
             box, visible = Window(0, 0, 0, 0), 0.0
         elif over or inside != full:
-            left = _part(opacity(at), full, inside).astype(np.uint16)
+            bare = _part(opacity(at), full, inside)
+            left = bare.astype(np.uint16)
             for i in over:
                 shared = fulls[i].cut(inside)
                 hide = _part(opacity(i), fulls[i], shared)
                 view = _part(left, inside, shared)
                 view *= np.uint16(255) - hide
                 view //= np.uint16(255)
-            box = _box(left, inside)
+            box = _box(left, bare, inside)
             visible = int(left.sum()) / max(1, int(opacity(at).sum())) if not box.empty() else 0.0
         x1, y1, x2, y2 = map(float, box)
         a, b, c, d = map(float, full)
@@ -273,21 +269,29 @@ def _part(pixels: NDArray[Any], window: Window, part: Window) -> NDArray[Any]:
     ]
 
 
-def _box(left: NDArray[np.uint16], inside: Window) -> Window:
-    """Extent of what is left of a thing in a window."""
-    there = left >= SEEN
+def _box(left: NDArray[Any], bare: NDArray[Any], inside: Window) -> Window:
+    """Extent of what is left of a thing in a window, given also what was there."""
+    sides = _sides(left)
+    if sides is None:
+        return Window(0, 0, 0, 0)
+    origin = (inside.x1, inside.y1, inside.x1, inside.y1)
+    # Sides that nothing touches are where the corners say, to the pixel.
+    same = (now == then for now, then in zip(sides, _sides(bare) or sides, strict=True))
+    return Window(
+        *(
+            edge if untouched else start + side
+            for edge, untouched, start, side in zip(inside, same, origin, sides, strict=True)
+        )
+    )
+
+
+def _sides(pixels: NDArray[Any]) -> Window | None:
+    """Extent of the pixels that can be seen, or None."""
+    there = pixels >= SEEN
     ys, xs = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
     if not len(ys):
-        return Window(0, 0, 0, 0)
-    x1, y1 = inside.x1 + int(xs[0]), inside.y1 + int(ys[0])
-    x2, y2 = inside.x1 + int(xs[-1]) + 1, inside.y1 + int(ys[-1]) + 1
-    # Sides that nothing touches are where the corners say.
-    return Window(
-        inside.x1 if x1 - inside.x1 <= 1 else x1,
-        inside.y1 if y1 - inside.y1 <= 1 else y1,
-        inside.x2 if inside.x2 - x2 <= 1 else x2,
-        inside.y2 if inside.y2 - y2 <= 1 else y2,
-    )
+        return None
+    return Window(int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1)
 
 
 def encode(picture: Image) -> bytes:

@@ -31,7 +31,7 @@ from groundingme.datasets.scenes.sprites.toolkit import (
 def car(s: Sketch) -> None:
     lit = s.thing.state == "lit"
     if lit:
-        s.glow(1.4, -0.36, 0.62, 0.34, (255, 228, 120, 230))
+        s.glow(1.3, -0.37, 0.5, 0.32, (255, 228, 120, 230))
         s.glow(1.0, -0.38, 0.36, 0.34, (255, 236, 150, 220))
     if s.has("rack"):
         for x in (-0.4, 0.08):
@@ -69,7 +69,7 @@ def car(s: Sketch) -> None:
     s.solid(rounded(0.86, -0.22, 1.04, -0.13, 0.03), (168, 172, 178), (96, 100, 108))
     s.solid(rounded(-1.04, -0.22, -0.86, -0.13, 0.03), (168, 172, 178), (96, 100, 108))
     for x in (-0.56, 0.56):
-        s.over(ellipse(x, -0.2, 0.235), s.edge)
+        s.over(ellipse(x, -0.225, 0.235), s.edge)
         s.solid(ellipse(x, -0.19, 0.19), (50, 50, 56), (26, 26, 30))
         s.inside(ellipse(x, -0.19, 0.1), (186, 190, 196))
         s.inside(ellipse(x, -0.19, 0.045), (104, 108, 116))

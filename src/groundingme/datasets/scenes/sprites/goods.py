@@ -44,16 +44,16 @@ def book(s: Sketch) -> None:
         if s.has("bookmark"):
             mark(0.16)
         s.body(rounded(-0.02, -1, 0.72, 0, 0.03))
-        s.inside(rect(0.6, -1, 0.8, 0), veil(28))
-        s.solid(
-            smooth((0.0, -0.91), (0.3, -0.955), (0.64, -0.93), (0.65, -0.5), (0.64, -0.06),
-                   (0.3, -0.085), (0.0, -0.04)),
-            paper, paper_edge,
+        s.pattern(-0.02, -1, 0.72, 0)
+        page = smooth(
+            (0.0, -0.87), (0.28, -0.91), (0.56, -0.885), (0.575, -0.5), (0.56, -0.11),
+            (0.28, -0.13), (0.0, -0.09),
         )  # fmt: skip
+        s.solid(page, paper, paper_edge)
         s.inside(rect(-0.1, -1, 0.1, 0), veil(40))
         for row in range(6):
-            y = -0.8 + 0.115 * row
-            s.inside(line(0.17, y, 0.52 if row < 5 else 0.36, y, 0.028), (150, 146, 142))
+            y = -0.77 + 0.108 * row
+            s.inside(line(0.16, y, 0.46 if row < 5 else 0.32, y, 0.028), (150, 146, 142))
         s.body(poly((0, -0.955), (0, -0.02), (-0.72, 0.0), (-0.72, -1.0)))
         s.pattern(-0.72, -1, 0, 0)
         s.inside(rect(-0.12, -1.1, 0.1, 0.1), veil(46))
@@ -255,8 +255,9 @@ def kite(s: Sketch) -> None:
     s.pattern(-0.4, -1, 0.4, 0)
     s.inside(poly((0, -1), (0.4, -0.62), (0, 0)), veil(26))
     s.inside(poly((0, -0.62), (0.4, -0.62), (0, 0)), veil(22))
-    s.inside(rect(-0.011, -1, 0.011, 0), s.edge)
-    s.inside(rect(-0.4, -0.631, 0.4, -0.609), s.edge)
+    spar = (*s.edge, 255 if s.thing.surface == "plain" else 120)
+    s.inside(rect(-0.011, -1, 0.011, 0), spar)
+    s.inside(rect(-0.4, -0.631, 0.4, -0.609), spar)
     s.inside(poly((-0.07, -0.86), (-0.02, -0.9), (-0.02, -0.68), (-0.26, -0.66)), shine(70))
 
 

@@ -199,8 +199,8 @@ class Sketch:
         count = max(2, round(size / 0.25))
         pitch = size / count
         for at in range(count):
-            start = (at + 0.3) * pitch
-            stop = start + 0.42 * pitch
+            start = (at + 0.33) * pitch
+            stop = start + 0.36 * pitch
             if upright:
                 self.inside(rect(x1 + start, y1 - 0.1, x1 + stop, y2 + 0.1), self.accent)
             else:
@@ -210,7 +210,7 @@ class Sketch:
         rows = max(2, round((y2 - y1) / 0.2))
         columns = max(2, round((x2 - x1) / 0.23))
         dx, dy = (x2 - x1) / columns, (y2 - y1) / rows
-        radius = 0.33 * min(dx, dy)
+        radius = 0.31 * min(dx, dy)
         for row in range(rows):
             for column in range(columns + row % 2):
                 x = x1 + (column + (0 if row % 2 else 0.5)) * dx
@@ -231,7 +231,7 @@ class Sketch:
         a1, a2, b1, b2 = (y1, y2, x1, x2) if upright else (x1, x2, y1, y2)
         count = max(1, round((b2 - b1) / 0.2))
         pitch = (b2 - b1) / count
-        pale, seam = (166, 112, 64), (70, 40, 18)
+        pale, seam = (174, 120, 70), (66, 36, 16)
 
         def lay(points: Points, fill: RGB | RGBA) -> None:
             self.inside(points[:, ::-1] if upright else points, fill)
@@ -239,7 +239,7 @@ class Sketch:
         for board in range(count):
             top = b1 + board * pitch
             if board % 2 == 0:
-                lay(rect(a1 - 0.1, top, a2 + 0.1, top + pitch), (*pale, 150))
+                lay(rect(a1 - 0.1, top, a2 + 0.1, top + pitch), (*pale, 225))
             for at in (0.32, 0.7):
                 wave = 0.1 * pitch * (1 if board % 2 else -1)
                 y = top + at * pitch
@@ -250,12 +250,12 @@ class Sketch:
                             (a1 - 0.02, y), (a1 + third, y + wave), (a2 - third, y - wave),
                             (a2 + 0.02, y), closed=False, steps=5,
                         ),
-                        0.017,
+                        0.02,
                     ),
-                    (*seam, 150),
+                    (*seam, 190),
                 )  # fmt: skip
             if board:
-                lay(rect(a1 - 0.1, top - 0.011, a2 + 0.1, top + 0.011), (*seam, 230))
+                lay(rect(a1 - 0.1, top - 0.013, a2 + 0.1, top + 0.013), (*seam, 230))
 
     def _sheen(self, x1: float, y1: float, x2: float, y2: float) -> None:
         """Slanting bands of light, and rivets in the corners."""

@@ -219,8 +219,8 @@ def lamp(s: Sketch) -> None:
     )
     s.pattern(-wide, -0.96, wide, -0.42, upright=False)
     if lit:
-        s.inside(ellipse(0, -0.5, 0.33, 0.22), (255, 244, 170, 84))
-        s.inside(ellipse(0, -0.46, 0.2, 0.14), (255, 250, 200, 120))
+        s.inside(ellipse(0, -0.46, 0.34, 0.18), (255, 244, 170, 70))
+        s.inside(ellipse(0, -0.44, 0.2, 0.12), (255, 250, 200, 150))
     else:
         s.shade(-0.4, -1, 0.4, -0.42)
     lip = arc(0, -0.46, wide - 0.01, 0.055, 4, 176)
