@@ -216,11 +216,26 @@ def test_nobody_listens() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(RetryableError, match=str(port)) as caught:
             ask(f"http://127.0.0.1:{port}/v1")
-    assert caught.value.kind == "connection"
+    assert caught.value.kind == "unreachable"
 
 
-def test_an_address_that_cannot_be_one() -> None:
-    with pytest.raises(UsageError, match="localhost:8000"):
-        load_model("openai/x", base_url="localhost:8000")
-    with pytest.raises(FatalError, match="base URL"):
-        ask("http://")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"base_url": "localhost:8000"}, "'localhost:8000'"),
+        ({"base_url": "http://"}, "'http://'"),
+        ({"base_url": "http:///v1"}, "'http:///v1'"),
+        ({"base_url": "ftp://here/v1"}, "'ftp://here/v1'"),
+        ({"timeout": 0}, "more than 0"),
+        ({"timeout": "nan"}, "more than 0"),
+        ({"headers": {"bad name": "1"}}, "'bad name=1'"),
+        ({"headers": {"X": "a\nEvil: b"}}, "NAME=VALUE"),
+        ({"api_key_env": "BROKEN_KEY"}, "variable BROKEN_KEY"),
+    ],
+)
+def test_settings_that_cannot_be(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setenv("BROKEN_KEY", "one line\nand another")
+    with pytest.raises(UsageError, match=said):
+        load_model("openai/x", **options)

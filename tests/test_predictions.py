@@ -407,8 +407,9 @@ def test_a_file_of_no_known_layout_is_an_error(tmp_path: Path, data: bytes) -> N
 
 
 def test_a_missing_file_and_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    for path in (tmp_path / "no.jsonl", tmp_path):
-        with pytest.raises(DataError, match="No such file") as caught:
+    missing = (tmp_path / "no.jsonl", "No such file"), (tmp_path, "without generations.jsonl")
+    for path, said in missing:
+        with pytest.raises(DataError, match=said) as caught:
             read_predictions(path)
         assert str(path) in str(caught.value)
 

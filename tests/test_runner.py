@@ -157,6 +157,33 @@ def test_what_every_request_would_share_stops_the_run_and_keeps_what_is_done() -
     assert not any(one.failure for one in got)
 
 
+def test_where_nobody_answers_the_run_stops_with_the_first_sample() -> None:
+    error = RetryableError("unreachable", "nobody answers")
+    got: list[Generation] = []
+    with pytest.raises(FatalError, match="asked 3 times, not one reply"):
+        asyncio.run(
+            ask(
+                scripted(failing(999, error)),
+                samples(50),
+                prompt="{description}",
+                sink=got.append,
+                concurrency=4,
+                retry=QUICK,
+            )
+        )
+    assert got == []
+
+
+def test_where_somebody_answered_once_an_outage_fails_its_samples_only() -> None:
+    def script(request: Request) -> str:
+        if int(request.id) > 0:
+            raise RetryableError("unreachable", "nobody answers")
+        return "null"
+
+    got = run(scripted(script), samples(6), concurrency=1)
+    assert [got[str(n)].failure for n in range(6)] == ["", *["unreachable"] * 5]
+
+
 class Broken:
     name = "broken.png"
 

@@ -100,6 +100,7 @@ def test_a_changed_setting_makes_another_run_and_is_named(
     assert second.path != first.path
     assert second.difference.startswith(f"a new run beside {first.path.name}: ")
     assert said in second.difference
+    assert second.difference.count(", not ") == 1
     assert "\n" not in second.difference
 
 

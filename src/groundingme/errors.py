@@ -62,7 +62,7 @@ class RequestError(GroundingMEError):
 
     Attributes:
         kind: A short stable word for tables: `timeout`, `rate-limit`, `server`, `connection`,
-            `bad-request`, `bad-reply`, `auth`, `not-found`, ...
+            `unreachable`, `bad-request`, `bad-reply`, `auth`, `not-found`, ...
         status: The HTTP status, or None where no reply came.
     """
 

@@ -95,9 +95,7 @@ def evaluate(
         if not value >= least:
             raise UsageError(f"expected {name} of {least} or more, got {value}")
     dataset = load_dataset(data, split=split) if isinstance(data, str) else data
-    dataset = dataset.select(subset=subset, limit=limit)
-    if not len(dataset):
-        raise DataError(f"expected at least one sample in {dataset.source}, got none")
+    dataset = _selected(dataset, subset, limit)
     asked = load_model(model, **options) if isinstance(model, str) else model
     run = Run(
         model=asked.name,
@@ -210,7 +208,7 @@ def score(
     else:
         dataset = _dataset(data, split)
         generations, notes = _predictions(dataset, source)
-    dataset = dataset.select(subset=subset, limit=limit)
+    dataset = _selected(dataset, subset, limit)
     run = Run(
         model=folder.run.model if folder else f"file/{source.name}",
         data=folder.run.data if folder else dataset.source,
@@ -288,6 +286,17 @@ def _dataset(data: str | Dataset, split: str | None) -> Dataset:
     return load_dataset(data, split=split) if isinstance(data, str) else data
 
 
+def _selected(dataset: Dataset, subset: str, limit: int | None) -> Dataset:
+    selected = dataset.select(subset=subset, limit=limit)
+    if not len(selected):
+        there = f" of {subset}" if subset else ""
+        raise DataError(
+            f"expected at least one sample{there} in {dataset.source}, got none; "
+            "choose another subset or data set"
+        )
+    return selected
+
+
 def _predictions(dataset: Dataset, source: Path) -> tuple[dict[str, Generation], tuple[str, ...]]:
     """Replies from a file by sample id, and what the user should know of them."""
     found = predictions.read_predictions(source)
@@ -357,10 +366,11 @@ def load_samples(folder: RunFolder) -> Dataset:
             )
             for row in rows
         ]
-    except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError, KeyError, TypeError) as error:
+        said = error.strerror if isinstance(error, OSError) else f"a damaged line ({error})"
         raise RunError(
-            f"expected the samples of the run in {path}, got {type(error).__name__}: {error}; "
-            "name the data set with --data"
+            f"expected the samples of the run in {path}, got: {said}; restore the file, or score "
+            "the run with --data DATA"
         ) from None
     return Dataset(name=folder.run.data_name, source=str(path), samples=samples)
 

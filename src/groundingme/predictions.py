@@ -106,7 +106,8 @@ def read_predictions(path: str | Path) -> Predictions:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise DataError(f"expected {_EXPECTED}; got {path}: {error.strerror}") from None
+        said = "a folder without generations.jsonl" if path.is_dir() else error.strerror
+        raise DataError(f"expected {_EXPECTED}; got {path}: {said}") from None
     data = data.removeprefix(_BOM)
     if not data.strip():
         raise DataError(f"expected {_EXPECTED}; got the empty file {file}")

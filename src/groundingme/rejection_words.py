@@ -85,7 +85,8 @@ _OTHERS = (
     r"\b(?:nie ma|brak|nie znaleziono|żaden)\b[^.\n]{0,40}?(?:obiekt|pasuj|odpowiad|dopasowa)",
     r"\btidak (?:ada|ditemukan|menemukan|terdapat)\b",
     r"không (?:có|tìm thấy|tồn tại)",
-    r"(?:eşleşen|uyan|karş[ıi]l[ıi]k gelen)[^.\n]{0,30}?(?:yok|bulunamad[ıi]|bulunmuyor)|bulunamad[ıi]",
+    r"(?:eşleşen|uyan|karş[ıi]l[ıi]k gelen)[^.\n]{0,30}?(?:yok|bulunamad[ıi]|bulunmuyor)"
+    r"|bulunamad[ıi]",
     # Russian, Ukrainian
     r"\b(?:нет|немає|отсутству\w+|не найден\w*|не знайдено|не обнаружен\w*|не существует|не вижу)\b"
     r"[^.\n]{0,60}?(?:объект|об['’]єкт|соответств|відповіда|подходящ|совпад|предмет)",

@@ -77,14 +77,16 @@ async def ask(
         trajectory: Recorded in each generation.
 
     Raises:
-        FatalError: No request can succeed. Requests in flight are finished and handed over
-            first; the rest is not asked, and not recorded as failed.
+        FatalError: No request can succeed, or the first one to finish found nobody who answers.
+            Requests in flight are finished and handed over first; the rest is not asked, and not
+            recorded as failed.
     """
     policy = retry or RetryPolicy()
     waiting = deque(samples)
     budget = _Budget(BYTES_IN_FLIGHT)
     turn = asyncio.Lock()
     fatal: list[FatalError] = []
+    heard = False
     loop = asyncio.get_running_loop()
 
     def prepared(sample: Sample) -> Request:
@@ -109,6 +111,7 @@ async def ask(
         )
 
     async def worker(reader: ThreadPoolExecutor) -> None:
+        nonlocal heard
         while not fatal:
             async with turn:
                 if not waiting or fatal:
@@ -126,7 +129,15 @@ async def ask(
                 held = len(request.image.data) if request.image else 0
                 budget.take(held)
             try:
-                sink(await _attempts(model, request, policy))
+                generation = await _attempts(model, request, policy)
+                heard = heard or generation.failure != "unreachable"
+                if not heard:
+                    raise FatalError(
+                        "unreachable",
+                        f"{generation.detail} (asked {generation.attempts} times, not one reply "
+                        "yet); start the server, or check its address",
+                    )
+                sink(generation)
             except FatalError as error:
                 fatal.append(error)
             finally:

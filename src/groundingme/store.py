@@ -267,7 +267,8 @@ def differences(run: Run, others: Iterable[RunFolder]) -> str:
 
 def _flat(run: Run) -> dict[str, Any]:
     fields = identity(run)
-    return {**fields, **fields.pop("settings")}
+    settings = fields.pop("settings")
+    return {**fields, **settings}
 
 
 def write_atomically(path: Path, content: bytes) -> None:

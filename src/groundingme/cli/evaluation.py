@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundingme.cli.options import data_options, json_option, pairs
-from groundingme.errors import UsageError
+from groundingme.errors import JobError, UsageError
 
 if TYPE_CHECKING:
     from groundingme.result import Result
@@ -89,6 +89,11 @@ def eval_command(
     if result.interrupted:
         click.echo("Interrupted; the same command continues this run.", err=True)
         sys.exit(INTERRUPTED)
+    if result.failed == result.run.samples:
+        raise JobError(
+            f"expected replies, got none: all {result.failed} samples failed, as the lines under "
+            "the table say; mend that, and the same command asks them again"
+        )
     if result.failed:
         click.echo(
             f"{result.failed} of {result.run.samples} samples failed; "
@@ -97,8 +102,6 @@ def eval_command(
         )
     if not as_json:
         click.echo(f"Next: groundingme show {result.path} --wrong", err=True)
-    if result.failed == result.run.samples:
-        sys.exit(1)
 
 
 def _showcase(settings: dict[str, Any], *, as_json: bool) -> None:
@@ -118,7 +121,12 @@ def _showcase(settings: dict[str, Any], *, as_json: bool) -> None:
         option = given[0].replace("_", "-")
         raise UsageError(f"expected a model with --{option}, got none; such as builtin/grounder")
     out = Path(settings["out"])
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"expected a folder of runs that can be written, got {out} ({error.strerror})"
+        ) from None
     showcase(out, out / "report.html", limit=settings["limit"], as_json=as_json)
 
 
@@ -146,8 +154,6 @@ def report(result: Result, *, as_json: bool) -> None:
     if as_json:
         print_json(result.as_dict())
         return
-    if result.failed and result.failed == result.run.samples:
-        click.echo(f"No score: all {result.failed} samples failed.", err=True)
     print_table(result.table())
     for line in result.lines():
         click.echo(line)

@@ -97,6 +97,7 @@ def save_picture(picture: Image.Image, path: str) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
     except (OSError, ValueError) as error:
+        said = (isinstance(error, OSError) and error.strerror) or error
         raise UsageError(
-            f"expected a picture file that can be written, got {path}: {error}"
+            f"expected a picture file that can be written, such as sheet.png, got {path}: {said}"
         ) from None

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from groundingme.cli.options import json_option, print_json, print_table, save_picture
+from groundingme.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from groundingme.datasets import Dataset
     from groundingme.schema import Generation, Sample, Score
 
+DEFAULT = "runs"
 SHEET = 24
 
 
 @click.command("ls")
-@click.argument("folder", default="runs")
+@click.argument("folder", default=DEFAULT)
 @json_option
 def ls_command(folder: str, as_json: bool) -> None:
     """List the runs in FOLDER (default: runs)."""
@@ -25,11 +28,18 @@ def ls_command(folder: str, as_json: bool) -> None:
 
     from groundingme.evaluation import score
     from groundingme.result import percent
-    from groundingme.store import list_runs
+    from groundingme.store import RunFolder
 
+    if not Path(folder).is_dir() and folder != DEFAULT:
+        raise UsageError(f"expected a folder of runs, got none at {folder}; check the path")
     rows = []
-    for run in list_runs(folder):
-        result = score(run.path)
+    for path in sorted(Path(folder).glob("*/run.json")):
+        try:
+            run = RunFolder.open(path.parent)
+            result = score(run.path)
+        except RunError as error:
+            click.echo(f"left out: {error}", err=True)
+            continue
         rows.append(
             {
                 "run": str(run.path),
@@ -41,6 +51,7 @@ def ls_command(folder: str, as_json: bool) -> None:
                 "created": run.run.created,
             }
         )
+    rows.sort(key=lambda row: (str(row["created"]), str(row["run"])))
     if as_json:
         print_json({"runs": rows})
         return
@@ -85,6 +96,8 @@ def show_command(
     from groundingme.evaluation import load_run_data, score
     from groundingme.store import RunFolder
 
+    if sample_id and wrong:
+        raise UsageError("expected --id or --wrong, got both; ask for one at a time")
     folder = RunFolder.open(run)
     result = score(run, protocol=protocol)
     if not sample_id and not wrong:

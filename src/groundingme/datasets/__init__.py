@@ -213,7 +213,7 @@ def _from_hub(id: str) -> Path:
             huggingface_hub.snapshot_download(id, repo_type="dataset", allow_patterns=wanted)
         )
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        said = " ".join(str(error).split())[:200]
+        said = " ".join(str(error).split()).partition(". ")[0][:200].rstrip(".")
         raise DataError(
             f"expected {id} to be a path, or a data set on the Hub; neither could be had: {said}; "
             "check the name and the connection, or set HF_HOME to a cache that holds it"

@@ -97,8 +97,12 @@ def load_model(name: str, **options: Any) -> Model:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     ]
     for option in options:
+        if not known:
+            raise UsageError(
+                f"the provider {provider} takes no options, got {option!r}; leave it out"
+            )
         if option not in known:
-            raise unknown(f"option of the provider {provider}", option, known or ["none"])
+            raise unknown(f"option of the provider {provider}", option, known)
     try:
         return factory(rest, **options)
     except UsageError:

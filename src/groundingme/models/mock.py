@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from groundingme.errors import DataError, RequestError
+from groundingme.errors import DataError, RequestError, UsageError
 from groundingme.models import PROVIDERS, Model, Request
 from groundingme.schema import Generation
 
@@ -29,6 +29,8 @@ class Mock(Model):
     def __init__(
         self, name: str, *, script: Script | None = None, latency: float | str = 0.0
     ) -> None:
+        if isinstance(script, str):
+            raise UsageError("expected a script as a dict or function from Python, got text")
         self.name = f"mock/{Path(name).name}"
         self._latency = float(latency)
         self._script = _read(Path(name)) if script is None else script

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
+_URL = re.compile(r"https?://[^/\s]+(?:/\S*)?")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
 _PIECE = 3 * 2**16
 """Bytes of an image that are turned into base64 and written at once; a multiple of 3."""
 
@@ -58,8 +62,18 @@ class OpenAI(Model):
         max_tokens_field: str = "max_completion_tokens",
     ) -> None:
         url = base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
-        if not url.startswith(("http://", "https://")):
+        if not _URL.fullmatch(url):
             raise UsageError(f"expected a base URL such as http://localhost:8000/v1, got {url!r}")
+        if not float(timeout) > 0:
+            raise UsageError(f"expected a timeout of more than 0 seconds, got {timeout}")
+        for key, value in (headers or {}).items():
+            if not _HEADER.fullmatch(key) or not _PRINTABLE.fullmatch(value):
+                raise UsageError(f"expected a header's NAME=VALUE, got {f'{key}={value}'!r}")
+        if not _PRINTABLE.fullmatch(os.environ.get(api_key_env, "")):
+            raise UsageError(
+                f"expected a key of one line in the variable {api_key_env}, got line breaks or "
+                "characters that no key has; copy it again"
+            )
         self.name = f"openai/{name}"
         self.base_url = url.rstrip("/")
         self._served = name
@@ -90,6 +104,12 @@ class OpenAI(Model):
             ) from None
         except aiohttp.InvalidURL as error:
             raise FatalError("not-found", f"expected a base URL, got {error}") from None
+        except aiohttp.ClientConnectorError as error:
+            refused = isinstance(error.os_error, ConnectionRefusedError)
+            words = "connection refused" if refused else error.strerror or str(error.os_error)
+            raise RetryableError(
+                "unreachable", f"nobody answers at {self.base_url}: {words}"
+            ) from None
         except (aiohttp.ClientError, OSError) as error:
             words = str(error) or type(error).__name__
             raise RetryableError("connection", f"{self.base_url}: {words}") from None
