@@ -38,7 +38,7 @@ from groundingme.datasets.scenes.render import (
     whole,
 )
 from groundingme.datasets.scenes.scene import Scene, Stage, Thing
-from groundingme.datasets.scenes.sheet import contact_sheet
+from groundingme.datasets.scenes.sheet import contact_sheet, scene_sheet
 from groundingme.datasets.scenes.sprites.lettering import write
 
 WALL = Stage(name="wall", seed=1)
@@ -468,3 +468,13 @@ def test_the_contact_sheet_holds_every_kind() -> None:
         part = rows[at * tall : (at + 1) * tall].reshape(-1, 3)
         vivid = (part.max(axis=1) - part.min(axis=1) > 120).sum()
         assert vivid > 100, list(KINDS)[at]
+
+
+def test_scenes_come_in_a_grid() -> None:
+    small = Scene(width=64, height=48, stage=WALL, things=())
+    tall = Scene(width=48, height=96, stage=WALL, things=())
+    sheet = scene_sheet([small, tall, small], columns=2, width=64)
+    assert sheet.size == (128, 96)
+    corners = [sheet.getpixel(at) for at in ((0, 0), (64, 0), (96, 24), (127, 95), (0, 95))]
+    blank = [pixel == (255, 255, 255) for pixel in corners]
+    assert blank == [False, True, False, True, False]

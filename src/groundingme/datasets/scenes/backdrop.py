@@ -170,7 +170,7 @@ def park(b: Backdrop, stage: Stage) -> None:
         b.paint([_ridge(b, y, tall, int(b.between(3, 6)))], tint)
     if b.dice.random() < 0.7:
         b.paint([_trees(b, y)], b.tone(b.between(0.25, 0.36), 0.22, b.between(0.68, 0.76)))
-    grass = b.tone(b.between(0.2, 0.28), b.between(0.22, 0.34), b.between(0.75, 0.85))
+    grass = b.tone(b.between(0.13, 0.29), b.between(0.18, 0.36), b.between(0.75, 0.87))
     made = b.stretch((0, y, w, h), "blotchy", 0.12)
     marks: list[tuple[Polygon, int]] = []
     for at in range(45):
@@ -291,7 +291,7 @@ def wall(b: Backdrop, stage: Stage) -> None:
         )
     else:
         color = b.tone(b.between(0.06, 0.12), b.between(0.1, 0.24), b.between(0.8, 0.9))
-        made = b.stretch(box, "streaky", 0.14, 1.5)
+        made = b.stretch(box, "streaky", 0.09, 1.5)
         step = b.between(36, 60) * u
         made.rows((i * step for i in range(int(h / step) + 1)), 1.6 * u, -46)
     made.light(b.between(0.2, 0.8) * w, b.between(0.1, 0.5) * h, 0.7 * w, 0.8 * h, 26)

@@ -125,12 +125,12 @@ class _Sheet:
 
     def paint(self, path: list[int], fill: RGBA) -> None:
         """A polygon, blended where its colour is translucent."""
-        from PIL import ImageDraw
-
         if fill[3] == 255:
             self.ink.polygon(path, fill=fill)
             return
         if self.stain is None:
+            from PIL import ImageDraw
+
             self.stain = ImageDraw.Draw(self.image, "RGBA")
         self.stain.polygon(path, fill=fill)
 

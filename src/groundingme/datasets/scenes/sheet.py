@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from groundingme.datasets.scenes.catalog import AXES, KINDS, texts
@@ -55,3 +55,19 @@ def contact_sheet(height: float = 96, columns: int = 12, enlarge: int = 1) -> Im
     sheet = draw(scene)
     size = (sheet.width * enlarge, sheet.height * enlarge)
     return sheet.resize(size, Image.Resampling.NEAREST)
+
+
+def scene_sheet(scenes: Sequence[Scene], columns: int = 4, width: int = 512) -> Image:
+    """Scenes in rows, each scaled to fit a cell of `width` x 3/4 `width` pixels."""
+    from PIL import Image
+
+    cell = (width, width * 3 // 4)
+    rows = -(-len(scenes) // columns)
+    sheet = Image.new("RGB", (columns * cell[0], rows * cell[1]), (255, 255, 255))
+    for at, scene in enumerate(scenes):
+        picture = draw(scene)
+        picture.thumbnail(cell)
+        left = at % columns * cell[0] + (cell[0] - picture.width) // 2
+        top = at // columns * cell[1] + (cell[1] - picture.height) // 2
+        sheet.paste(picture, (left, top))
+    return sheet

@@ -221,6 +221,8 @@ def dresser(s: Sketch) -> None:
     s.body(rect(-0.48, -0.96, 0.48, -0.09))
     s.pattern(-0.48, -0.96, 0.48, -0.09)
     s.inside(rect(0.3, -1.1, 0.6, 0.1), veil(22))
+    wooden = s.thing.surface == "wooden"
+    front: RGB = (156, 104, 60) if wooden else s.base
     count = max(1, s.thing.count)
     pitch = 0.81 / count
     for at in range(count):
@@ -228,8 +230,13 @@ def dresser(s: Sketch) -> None:
         y2 = y1 + pitch - 0.035
         s.over(rounded(-0.42, y1, 0.42, y2, 0.02), s.edge)
         s.over(rounded(-0.4, y1 + 0.018, 0.4, y2 - 0.016, 0.012), s.light)
-        s.over(rounded(-0.385, y1 + 0.032, 0.4, y2 - 0.016, 0.012), s.base)
+        s.over(rounded(-0.385, y1 + 0.032, 0.4, y2 - 0.016, 0.012), front)
         middle = (y1 + y2) / 2
+        if wooden:
+            for share, sag in ((0.36, 0.02), (0.76, -0.02)):
+                y = y1 + share * (y2 - y1)
+                vein = smooth((-0.37, y), (-0.1, y + sag), (0.16, y - sag), (0.39, y), closed=False)
+                s.over(stroke(vein, 0.014), (66, 36, 16, 200))
         size = min(0.04, 0.24 * pitch)
         for x in (-0.2, 0.2):
             s.over(ellipse(x, middle + 0.012, size + 0.008), veil(110))

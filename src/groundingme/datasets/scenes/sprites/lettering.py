@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from groundingme.datasets.scenes.sprites.outlines import Points, arc, moved, stroke
+from groundingme.datasets.scenes.sprites.outlines import Points, arc, loop, moved, stroke
 
 WEIGHT = 0.17
 """Thickness of a stroke, in heights of a capital between its strokes' middles."""
@@ -19,7 +19,7 @@ Path = list[tuple[float, float]]
 
 def _arc(cx: float, cy: float, rx: float, ry: float, start: float, stop: float) -> Path:
     """Piece of an ellipse, clockwise degrees from the right (y points down)."""
-    count = max(4, int(abs(stop - start) / 13))
+    count = max(4, int(abs(stop - start) / 10))
     return [(x, y) for x, y in arc(cx, cy, rx, ry, start, stop, count).tolist()]
 
 
@@ -101,23 +101,25 @@ def _letters() -> dict[str, tuple[float, list[Path]]]:
     }  # fmt: skip
 
 
-def _cut(path: Path) -> list[Points]:
-    """A stroke in pieces that turn nowhere sharply."""
+def _polygons(path: Path) -> list[Points]:
+    """A stroke as polygons, none of which turns sharply or crosses itself."""
     p = np.array(path, dtype=np.float64)
     keep = np.concatenate([[True], (np.abs(p[1:] - p[:-1]) > 1e-6).any(axis=1)])
     p = p[keep]
+    if np.abs(p[0] - p[-1]).max() < 1e-6:
+        return [loop(p[:-1], WEIGHT)]
     step = p[1:] - p[:-1]
     step /= np.sqrt((step * step).sum(axis=1, keepdims=True))
     sharp = (step[1:] * step[:-1]).sum(axis=1) < 0.75
     ends = [0, *(np.flatnonzero(sharp) + 1).tolist(), len(p) - 1]
-    return [p[a : b + 1] for a, b in pairwise(ends)]
+    return [stroke(p[a : b + 1], WEIGHT) for a, b in pairwise(ends)]
 
 
 @lru_cache(maxsize=1)
 def _font() -> dict[str, tuple[float, list[Points]]]:
     """Width of every letter and the polygons of its strokes."""
     return {
-        letter: (width, [stroke(piece, WEIGHT) for path in paths for piece in _cut(path)])
+        letter: (width, [polygon for path in paths for polygon in _polygons(path)])
         for letter, (width, paths) in _letters().items()
     }
 

@@ -132,6 +132,17 @@ def _stroke(path_bytes: bytes, width: float) -> Points:
     return np.concatenate([path + side * half, tail, (path - side * half)[::-1], head])
 
 
+def loop(path: Points, width: float) -> Points:
+    """A closed line of that width; the last point of `path` is not the first again."""
+    step = np.roll(path, -1, axis=0) - path
+    step = step / np.sqrt((step * step).sum(axis=1, keepdims=True))
+    normal = step[:, ::-1] * (-1.0, 1.0)
+    before = np.roll(normal, 1, axis=0)
+    bend = (normal * before).sum(axis=1, keepdims=True)
+    side = (normal + before) / np.maximum(1 + bend, 0.6) * (width / 2)
+    return ring(path + side, path - side)
+
+
 @lru_cache(maxsize=4096)
 def line(x1: float, y1: float, x2: float, y2: float, width: float) -> Points:
     """A straight line of that width with round ends."""
