@@ -24,7 +24,8 @@ declares more than `MAX_PIXELS`       ImageError `too-large`, from the header; n
 ====================================  ======================================================
 
 What was stored losslessly is re-encoded as PNG; the rest as JPEG of quality 95 with the chroma
-sampling that it had. `jpeg_quality` re-encodes everything as JPEG of that quality, as the
+sampling that it had. An `ImageRule` resizes where the model's coordinates depend on it, and keeps
+to a server's limit of bytes. `jpeg_quality` re-encodes everything as JPEG of that quality, as the
 published script does at 75.
 """
 
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -39,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from groundingme import resizing
 from groundingme.errors import ImageError, UsageError
 from groundingme.image_headers import Header, read_header
 
@@ -55,6 +58,8 @@ HEAD = 65_536
 """Bytes from the start of an image that nearly always hold its header."""
 
 _MIMES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+_LOWER_QUALITIES = (90, 80, 70, 60)
+"""JPEG qualities for an image that has more bytes than its server takes."""
 _OTHERS = ("BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 
 
@@ -119,6 +124,29 @@ class BytesImage(msgspec.Struct, frozen=True):
         return self.data
 
 
+class ImageRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model's server and coordinates ask of an image, beyond what any server does.
+
+    Attributes:
+        resize: Name in `resizing.RULES` of the resize that the model's coordinates refer to; ""
+            for none. It is done here, so that a server with the same rule leaves the image alone.
+        from_pixels: Images of fewer pixels are left to the server, which then resizes in no way
+            that a setting of it could change; their bytes stay the original ones.
+        max_bytes: Most bytes of the encoded image; 0 for no limit. Beyond it the image becomes a
+            JPEG of lower quality, of the same size in pixels.
+    """
+
+    resize: str = ""
+    from_pixels: int = 0
+    max_bytes: int = 0
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height in pixels as sent, from those of the upright original."""
+        if not self.resize or width * height < self.from_pixels:
+            return width, height
+        return resizing.RULES[self.resize](width, height)
+
+
 class Probe(msgspec.Struct, frozen=True):
     """What the header of an image says.
 
@@ -151,12 +179,14 @@ class Encoded(msgspec.Struct, frozen=True):
         mime: `image/jpeg`, `image/png` or `image/webp`.
         width: In pixels.
         height: In pixels.
+        full: Width and height of the upright original; None where that is the size sent.
     """
 
     data: bytes
     mime: str
     width: int
     height: int
+    full: tuple[int, int] | None = None
 
     @property
     def digest(self) -> str:
@@ -179,7 +209,11 @@ def probe(data: bytes, *, max_pixels: int = MAX_PIXELS, whole: bool = True) -> P
 
 
 def prepare(
-    data: bytes, *, jpeg_quality: int | None = None, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    *,
+    jpeg_quality: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    rule: ImageRule | None = None,
 ) -> Encoded:
     """The image as it is sent: the original bytes wherever the table above allows it.
 
@@ -188,6 +222,7 @@ def prepare(
         jpeg_quality: None, or 1 to 100: re-encode as JPEG of that quality, with chroma halved in
             both directions.
         max_pixels: Most pixels that it may declare.
+        rule: What the model asks; None for nothing.
 
     Raises:
         ImageError: The image cannot be used.
@@ -197,23 +232,40 @@ def prepare(
         raise UsageError(f"expected a JPEG quality of 1 to 100, got {jpeg_quality}")
     header = _header(data, max_pixels)
     found = _upright(header)
-    if found.plain and jpeg_quality is None:
-        return Encoded(data, _MIMES[found.format], found.width, found.height)
+    full = (found.width, found.height)
+    size = rule.size(*full) if rule else full
+    most = rule.max_bytes if rule and rule.max_bytes else sys.maxsize
+    untouched = jpeg_quality is None and size == full and len(data) <= most
+    if found.plain and untouched:
+        return Encoded(data, _MIMES[found.format], *full)
+    from PIL import Image
+
     with _Decoding(header.format):
         picture = _open(data, header)
-        opaque = _is_opaque(picture)
-        if jpeg_quality is None and opaque and _plain(header, alpha=False):
-            return Encoded(data, _MIMES[found.format], found.width, found.height)
+        if untouched and _plain(header, alpha=False) and _is_opaque(picture):
+            return Encoded(data, _MIMES[found.format], *full)
         upright = _to_rgb(picture, header)
-        buffer = io.BytesIO()
-        if jpeg_quality is not None:
-            upright.save(buffer, "JPEG", quality=jpeg_quality)
-        elif header.lossless:
-            upright.save(buffer, "PNG", compress_level=1)
-        else:
-            upright.save(buffer, "JPEG", quality=95, subsampling=_subsampling(picture))
-        mime = "image/png" if header.lossless and jpeg_quality is None else "image/jpeg"
-        return Encoded(buffer.getvalue(), mime, *upright.size)
+        if size != full:
+            upright = upright.resize(size, Image.Resampling.BICUBIC)
+        ways: list[dict[str, Any]] = [{"format": "JPEG", "quality": jpeg_quality}]
+        if jpeg_quality is None:
+            ways = [{"format": "JPEG", "quality": 95, "subsampling": _subsampling(picture)}]
+            if header.lossless:
+                ways.insert(0, {"format": "PNG", "compress_level": 1})
+        del picture
+        lower = [q for q in _LOWER_QUALITIES if q < (jpeg_quality or 95)]
+        ways += [{"format": "JPEG", "quality": quality} for quality in lower]
+        for way in ways:
+            buffer = io.BytesIO()
+            upright.save(buffer, **way)
+            if buffer.tell() <= most:
+                resized = full if size != full else None
+                return Encoded(buffer.getvalue(), _MIMES[way["format"]], *size, resized)
+        raise ImageError(
+            "too-large",
+            f"expected an image of at most {most} bytes, got {buffer.tell()} at {size[0]} x "
+            f"{size[1]} pixels and a JPEG quality of {ways[-1]['quality']}; make it smaller",
+        )
 
 
 def open_upright(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:

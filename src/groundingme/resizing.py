@@ -7,6 +7,7 @@ of what the model sees.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 
 def multiple_of(
@@ -103,3 +104,12 @@ def claude(width: int, height: int) -> tuple[int, int]:
 def claude_47(width: int, height: int) -> tuple[int, int]:
     """Claude from 4.7: sides up to 2,576 pixels and 4,784 tokens."""
     return largest_fit(width, height, edge=2576, tokens=4784)
+
+
+RULES: dict[str, Callable[[int, int], tuple[int, int]]] = {
+    "qwen2.5-vl": qwen25_vl,
+    "mimo-vl": mimo_vl,
+    "claude": claude,
+    "claude-4.7": claude_47,
+}
+"""Rules by name. Each leaves its own result as it is, so an image may be resized beforehand."""

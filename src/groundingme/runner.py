@@ -6,15 +6,16 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from groundingme import images, prompts
 from groundingme.errors import FatalError, ImageError, RequestError, RetryableError
-from groundingme.models import Model, Request
+from groundingme.models import Model, Request, Thinking
 from groundingme.schema import Generation, Sample
 
 BYTES_IN_FLIGHT = 256 * 2**20
@@ -57,6 +58,10 @@ async def ask(
     max_tokens: int = 20480,
     jpeg_quality: int | None = None,
     trajectory: int = 0,
+    system: str = "",
+    extra: Mapping[str, Any] | None = None,
+    thinking: Thinking = None,
+    image_rule: images.ImageRule | None = None,
 ) -> None:
     """Asks each sample once and hands every outcome to `sink`, in order of finishing.
 
@@ -75,6 +80,10 @@ async def ask(
         max_tokens: Most tokens of a completion.
         jpeg_quality: None sends the original bytes.
         trajectory: Recorded in each generation.
+        system: System prompt; "" for none.
+        extra: Further fields of an OpenAI-compatible request, from the model's family.
+        thinking: What was asked for: see `models.Request`.
+        image_rule: What the model's server and coordinates ask of an image.
 
     Raises:
         FatalError: No request can succeed, or the first one to finish found nobody who answers.
@@ -95,7 +104,9 @@ async def ask(
         if sample.image is None and model.needs_image:
             raise ImageError("missing", "expected an image, got a data set without images")
         if sample.image is not None and model.needs_image:
-            image = images.prepare(sample.image.read(), jpeg_quality=jpeg_quality)
+            image = images.prepare(sample.image.read(), jpeg_quality=jpeg_quality, rule=image_rule)
+            full = image.full or (image.width, image.height)
+            width, height = width or full[0], height or full[1]
         elif sample.image is not None and not (width and height):
             found = images.probe(sample.image.read())
             width, height = found.width, found.height
@@ -103,11 +114,14 @@ async def ask(
             id=sample.id,
             prompt=prompts.render(prompt, sample.description),
             image=image,
-            width=width or (image.width if image else 0),
-            height=height or (image.height if image else 0),
+            width=width,
+            height=height,
             temperature=temperature,
             max_tokens=max_tokens,
             trajectory=trajectory,
+            system=system,
+            extra=dict(extra or {}),
+            thinking=thinking,
         )
 
     async def worker(reader: ThreadPoolExecutor) -> None:
@@ -177,12 +191,15 @@ async def _attempts(model: Model, request: Request, policy: RetryPolicy) -> Gene
             return _failed(request.id, request.trajectory, error.kind, str(error), attempt)
         else:
             image = request.image
+            full = (image and image.full) or (0, 0)
             return msgspec.structs.replace(
                 generation,
                 attempts=attempt,
                 image_digest=image.digest if image else "",
                 sent_width=image.width if image else 0,
                 sent_height=image.height if image else 0,
+                full_width=full[0],
+                full_height=full[1],
                 time=_now(),
             )
 

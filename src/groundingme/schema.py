@@ -86,6 +86,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         image_digest: `sha256:` and hex digits of the bytes that were sent; "" when none were.
         sent_width: Width of the image as sent, in pixels; 0 when none was.
         sent_height: Height of the image as sent, in pixels; 0 when none was.
+        full_width: Width of the upright original where it was resized before it was sent; else 0.
+        full_height: Height, likewise.
         time: When the line was written, ISO 8601, UTC.
     """
 
@@ -106,6 +108,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     image_digest: str = ""
     sent_width: int = 0
     sent_height: int = 0
+    full_width: int = 0
+    full_height: int = 0
     time: str = ""
 
 

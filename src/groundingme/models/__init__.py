@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,6 +13,8 @@ from groundingme.errors import UsageError
 from groundingme.images import Encoded
 from groundingme.registry import Registry, unknown
 from groundingme.schema import Generation
+
+Thinking = Literal["on", "off"] | int | None
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +29,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         temperature: 0 is greedy.
         max_tokens: Most tokens of the completion, reasoning included.
         trajectory: Index among several sampled replies.
+        system: System prompt; "" for none.
+        extra: Further fields of the body of an OpenAI-compatible request, as the model's family
+            wants them (`chat_template_kwargs`, `reasoning_effort`, ...).
+        thinking: What was asked for, for providers that have a switch of their own: `on`, `off`, a
+            budget in tokens, or None for the model's own way.
     """
 
     id: str
@@ -37,6 +44,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float = 0.0
     max_tokens: int = 20480
     trajectory: int = 0
+    system: str = ""
+    extra: dict[str, Any] = {}
+    thinking: Thinking = None
 
 
 class Model(abc.ABC):
@@ -45,10 +55,13 @@ class Model(abc.ABC):
     Attributes:
         name: `PROVIDER/NAME`.
         needs_image: Whether requests must carry the image's bytes.
+        coords: Name of the coordinate format in which it answers, where that is known from the
+            provider alone; "" where the model behind it decides.
     """
 
     name: str
     needs_image: bool = True
+    coords: str = ""
 
     def settings(self) -> dict[str, Any]:
         """What changes the question beyond prompt and sampling; part of a run's identity."""

@@ -43,6 +43,7 @@ class Baseline(Model):
     """One rule, answering in the asked JSON in pixels of the original image."""
 
     needs_image = False
+    coords = "abs"
 
     def __init__(self, name: str) -> None:
         if name not in RULES:

@@ -26,6 +26,8 @@ class Mock(Model):
         latency: Seconds before each reply.
     """
 
+    coords = "abs"
+
     def __init__(
         self, name: str, *, script: Script | None = None, latency: float | str = 0.0
     ) -> None:

@@ -143,9 +143,12 @@ class OpenAI(Model):
             "model": self._served,
             "temperature": request.temperature,
             self._max_tokens_field: request.max_tokens,
-            **self._extra,
+            **merged(request.extra, self._extra),
         }
-        head, image = b'{"messages":[{"role":"user","content":[', b""
+        system = b""
+        if request.system:
+            system = msgspec.json.encode({"role": "system", "content": request.system}) + b","
+        head, image = b'{"messages":[%b{"role":"user","content":[' % system, b""
         tail = b"%b]}],%b" % (
             msgspec.json.encode({"type": "text", "text": request.prompt}),
             msgspec.json.encode(fields)[1:],
@@ -210,6 +213,16 @@ class OpenAI(Model):
             wait = _seconds(retry_after)
             return RetryableError("server", where, status=status, retry_after=wait)
         return RequestError("bad-request", where, status=status)
+
+
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Both objects in one; where both have a key, objects are merged and else `other` counts."""
+    both = dict(one)
+    for key, value in other.items():
+        mine = both.get(key)
+        inner = isinstance(mine, Mapping) and isinstance(value, Mapping)
+        both[key] = merged(mine, value) if inner else value  # type: ignore[arg-type]
+    return both
 
 
 class _Body(msgspec.Struct, frozen=True):

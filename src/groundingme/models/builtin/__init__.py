@@ -38,6 +38,8 @@ class Grounder(Model):
     probability of the answer at temperature 1.
     """
 
+    coords = "abs"
+
     def __init__(self, name: str) -> None:
         if name not in MATCHERS:
             raise unknown("built-in model", name, MATCHERS)
