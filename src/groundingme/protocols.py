@@ -23,7 +23,8 @@ a box that is not finite in pixels     unparsed, IoU 0         box, IoU 0 or NaN
 =====================================  ======================  ================================
 
 A sample has no target where `target` is None or its category is Rejection. Where the data set
-does not know an image's size, the size of the image as sent stands in for it.
+does not know an image's size, the size of the image as sent stands in for it. Where an image was
+resized before it was sent, numbers in pixels are those of the image as sent.
 """
 
 from __future__ import annotations
@@ -162,8 +163,27 @@ def _sizes(samples: Sequence[Sample], generations: Mapping[str, Generation]) -> 
     sizes[:, 1] = [s.height for s in samples]
     for i in np.flatnonzero((sizes <= 0).any(axis=1)).tolist():
         sent = generations.get(samples[i].id)
-        sizes[i] = (sent.sent_width, sent.sent_height) if sent else 0
+        if sent:
+            sizes[i] = (sent.full_width or sent.sent_width, sent.full_height or sent.sent_height)
+        else:
+            sizes[i] = 0
     return sizes
+
+
+def _sent(samples: Sequence[Sample], generations: Mapping[str, Generation], sizes: Boxes) -> Boxes:
+    """Shape `(N, 2)`: `sizes`, but for images that were resized before they were sent."""
+    sent = sizes.copy()
+    for i, sample in enumerate(samples):
+        one = generations.get(sample.id)
+        if one and one.full_width:
+            sent[i] = (one.sent_width, one.sent_height)
+    return sent
+
+
+def _pixels(form: CoordFormat, written: Boxes, sizes: Boxes, sent: Boxes) -> Boxes:
+    """Pixels of the originals from what models wrote of the images that were sent to them."""
+    scale = np.divide(sizes, sent, out=np.ones_like(sizes), where=sent > 0)
+    return form.to_pixels(written, sent) * np.tile(scale, 2)
 
 
 def _strict(
@@ -198,7 +218,8 @@ def _strict(
         sized[:] = True
     with np.errstate(all="ignore"):
         rows = (outcome == BOX) & sized
-        boxes[rows] = form.to_pixels(written[rows], sizes[rows])
+        sent = _sent(samples, generations, sizes)
+        boxes[rows] = _pixels(form, written[rows], sizes[rows], sent[rows])
         usable = np.isfinite(boxes).all(axis=1)
         for i in np.flatnonzero((outcome == BOX) & ~usable).tolist():
             reasons[i] = "non-finite" if sized[i] else "unknown-size"
@@ -422,11 +443,13 @@ def reading_hint(
     if boxed.sum() < _HINT_BOXES:
         return ""
     written, targets = scores.written[boxed], _targets(positives)[boxed]
-    sizes = _sizes(positives, generations)[boxed]
+    sizes = _sizes(positives, generations)
+    sent = _sent(positives, generations, sizes)[boxed]
+    sizes = sizes[boxed]
 
     def share(name: str) -> float:
         with np.errstate(all="ignore"):
-            ious = geometry.iou(coord_format(name).to_pixels(written, sizes), targets)
+            ious = geometry.iou(_pixels(coord_format(name), written, sizes, sent), targets)
         return float((ious >= 0.5).sum()) / len(scores)
 
     declared = share(coords)
