@@ -124,7 +124,7 @@ class BytesImage(msgspec.Struct, frozen=True):
         return self.data
 
 
-class ImageRule(msgspec.Struct, frozen=True, kw_only=True):
+class ImageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model's server and coordinates ask of an image, beyond what any server does.
 
     Attributes:
