@@ -183,7 +183,7 @@ def _sent(samples: Sequence[Sample], generations: Mapping[str, Generation], size
 def _pixels(form: CoordFormat, written: Boxes, sizes: Boxes, sent: Boxes) -> Boxes:
     """Pixels of the originals from what models wrote of the images that were sent to them."""
     scale = np.divide(sizes, sent, out=np.ones_like(sizes), where=sent > 0)
-    return form.to_pixels(written, sent) * np.tile(scale, 2)
+    return np.asarray(form.to_pixels(written, sent) * np.tile(scale, 2))
 
 
 def _strict(

@@ -206,10 +206,12 @@ def parse_thinking(value: str | int | bool | None) -> Thinking:
     Raises:
         UsageError: It is none of these.
     """
-    if value is None or value in ("on", "off"):
-        return value
-    if isinstance(value, bool):
-        return "on" if value else "off"
+    if value is None:
+        return None
+    if value in ("on", True):
+        return "on"
+    if value in ("off", False):
+        return "off"
     digits = str(value).replace(",", "").replace("_", "")
     if not digits.isascii() or not digits.isdigit() or not int(digits):
         raise UsageError(f"expected thinking on, off, or a budget of tokens, got {value!r}")
