@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from groundingme.parsing import parse
@@ -388,3 +388,22 @@ def test_hostile_replies_take_milliseconds(piece: str, end: str) -> None:
     parse(text)
     # A quadratic step takes ten seconds and more here; all of these take 10 to 200 ms.
     assert time.process_time() - began < 1.5
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=4).map("".join),
+    st.sampled_from(["", '{"bbox_2d": [1, 2, 30, 40]}']),
+)
+@example("{[", "")
+@example("'[ ", "")
+def test_hostile_patterns_take_milliseconds(pattern: str, end: str) -> None:
+    text = (pattern * (200_000 // len(pattern) + 1))[:200_000] + end
+    began = time.process_time()
+    parse(text)
+    assert time.process_time() - began < 1.5
+
+
+@given(st.text(), st.text(), st.text(max_size=10))
+def test_any_text_whatever_gives_an_answer(text: str, reasoning: str, finish: str) -> None:
+    assert parse(text, reasoning, finish_reason=finish).outcome in ("box", "rejected", "unparsed")

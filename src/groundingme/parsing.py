@@ -85,7 +85,7 @@ _ANCHOR = re.compile(
           [^\n\[({{<"'.]{{0,100}}?(?=\[|{_TWO_POINTS}))
       | (?P<list>(?=\[|{_TWO_POINTS}))
     )
-    (?P<open>[\s\[(]*+(?:[\s\[({{"']*+(?=[-+.\dNI]))?+)
+    (?P<open>[\s\[(]*+(?:[\s\[({{"']{{1,40}}+(?=[-+.\dNI]))?+)
     """,
     re.IGNORECASE | re.VERBOSE,
 )
