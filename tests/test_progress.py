@@ -1,0 +1,94 @@
+"""What a person sees of a run while it goes: figures, time left, a bar or lines."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from groundingme import progress
+from groundingme.progress import Bar, Lines, Tally
+from groundingme.schema import Generation, Sample
+
+SAMPLES = [
+    Sample(id="a", description="d", target=(0, 0, 10, 10), width=20, height=20),
+    Sample(id="b", description="d", target=None),
+    Sample(id="c", description="d", target=(0, 0, 10, 10), width=20, height=20),
+    Sample(id="d", description="d", target=None),
+]
+RIGHT = Generation(
+    id="a", text='{"bbox_2d": [0, 0, 10, 10]}', prompt_tokens=1500, completion_tokens=20
+)
+WRONG = Generation(id="b", text='{"bbox_2d": [0, 0, 10, 10]}', prompt_tokens=500)
+FAILED = Generation(id="c", failure="timeout")
+REJECTED = Generation(id="d", text="null")
+
+
+def test_figures_so_far() -> None:
+    tally = Tally(SAMPLES, {"a": RIGHT}, "abs")
+    assert (tally.resumed, tally.done, tally.accuracy) == (1, 1, 1.0)
+    for one in (WRONG, FAILED, REJECTED):
+        tally.update(one)
+    assert (tally.done, tally.failed, tally.tokens) == (4, 1, 2020)
+    assert tally.line() == "4/4 done, 1 failed, Acc@0.5 so far 50.0, 2.0k tokens"
+
+
+def test_the_declared_format_counts() -> None:
+    tally = Tally(SAMPLES, {}, "n1000")
+    tally.update(RIGHT)
+    assert tally.accuracy == 0.0
+
+
+def test_replies_to_samples_outside_the_run_do_not_count() -> None:
+    assert Tally(SAMPLES[1:], {"a": RIGHT}, "abs").done == 0
+
+
+def test_lines_for_logs_say_how_long_it_takes() -> None:
+    stream = io.StringIO()
+    lines = Lines(stream, every=0.0)
+    lines.start(SAMPLES, {"a": RIGHT}, "abs")
+    lines.update(WRONG)
+    lines.update(FAILED)
+    lines.stop()
+    said = stream.getvalue().splitlines()
+    assert said[0].startswith("2/4 done, Acc@0.5 so far 50.0, 2.0k tokens, about 0 s left")
+    assert said[-1].startswith("3/4 done, 1 failed, Acc@0.5 so far 33.3")
+
+
+def test_lines_are_rare() -> None:
+    stream = io.StringIO()
+    lines = Lines(stream, every=60.0)
+    lines.start(SAMPLES, {}, "abs")
+    for one in (RIGHT, WRONG, FAILED, REJECTED):
+        lines.update(one)
+    assert stream.getvalue() == ""
+    lines.stop()
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_the_bar_shows_all_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    bar = Bar()
+    bar.start(SAMPLES, {"a": RIGHT}, "abs")
+    bar.update(WRONG)
+    bar.update(FAILED)
+    bar._bar.refresh()
+    bar.stop()
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    for figure in ("3/4", "1 failed", "Acc@0.5 33.3", "2.0k tokens", "left"):
+        assert figure in shown.err
+
+
+def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(progress.for_terminal(), Lines)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert isinstance(progress.for_terminal(), Bar)
+
+
+def test_notes_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    progress.Quiet().note("limit is 2, not 1")
+    assert capsys.readouterr() == ("", "limit is 2, not 1\n")
