@@ -1,0 +1,196 @@
+"""What hosted APIs share: settings that can be used, and errors in one line that hide the key."""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from groundingme.errors import FatalError, RequestError, RetryableError, UsageError
+from groundingme.models import Model
+
+_URL = re.compile(r"https?://[^/\s]+(?:/\S*)?")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_KEY = re.compile(r"[\x21-\x7e]+")
+_SETTING = re.compile(
+    r"\b(?:thinking|temperature|effort|max_tokens|max_?output_?tokens|output_config)\b", re.I
+)
+"""Words in a refusal that is about a setting, which all requests share."""
+
+
+class HostedModel(Model):
+    """A model behind somebody's API, asked through the vendor's own SDK.
+
+    Args:
+        name: `PROVIDER/NAME`.
+        base_url: Where the API is; None for the vendor's own address.
+        key_names: Environment variables that may hold the key, the first one that is set counts.
+        extra_body: Merged into every request's body, over what is there.
+        headers: Sent with every request.
+        timeout: Seconds to wait for one whole reply.
+
+    Raises:
+        UsageError: One of them cannot be used.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str | None,
+        key_names: tuple[str, ...],
+        extra_body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+        timeout: float | str,
+    ) -> None:
+        if base_url is not None and not _URL.fullmatch(base_url):
+            raise UsageError(f"expected a base URL such as https://host.example, got {base_url!r}")
+        if not 0 < float(timeout) < float("inf"):
+            raise UsageError(f"expected a timeout of more than 0 seconds, got {timeout}")
+        for header, value in (headers or {}).items():
+            if not _HEADER.fullmatch(header) or not _PRINTABLE.fullmatch(value):
+                raise UsageError(f"expected a header's NAME=VALUE, got {f'{header}={value}'!r}")
+        self.name = name
+        self.base_url = base_url.rstrip("/") if base_url else None
+        self._served = name.partition("/")[2]
+        self._key_names = key_names
+        self._extra = dict(extra_body or {})
+        self._headers = dict(headers or {})
+        self._timeout = float(timeout)
+        self._key()
+
+    def settings(self) -> dict[str, Any]:
+        """`extra_body` alone: the address and the key change who answers, not what is asked."""
+        return {"extra_body": self._extra} if self._extra else {}
+
+    @property
+    def _where(self) -> str:
+        return self.base_url or f"the API of {self.name.partition('/')[0]}"
+
+    def _key(self) -> str:
+        """The key; "" where there is none.
+
+        Raises:
+            UsageError: It is no key; the message does not show it.
+        """
+        for name in self._key_names:
+            if key := os.environ.get(name, "").strip():
+                if not _KEY.fullmatch(key):
+                    raise UsageError(
+                        f"expected a key of one line in the variable {name}, got line breaks or "
+                        "characters that no key has; copy it again"
+                    )
+                return key
+        return ""
+
+    def _needed_key(self) -> str:
+        key = self._key()
+        if not key:
+            names = " or ".join(self._key_names)
+            raise FatalError("auth", f"expected a key in the variable {names}, got none; set it")
+        return key
+
+    def _line(self, said: object, limit: int = 300) -> str:
+        """What somebody said, as one line in which the key is masked."""
+        text = str(said)
+        if key := self._key():
+            text = text.replace(key, "***")
+        return " ".join(text.split())[:limit]
+
+    def _refused(self, status: int, said: object, wait: float | None = None) -> RequestError:
+        """The error for an answer that is none.
+
+        Args:
+            status: Of the HTTP answer.
+            said: What its body says.
+            wait: Seconds that the server asks to wait.
+        """
+        words = self._line(said)
+        line = f"{self._where} answered {status}: {words or 'nothing'}"
+        if status in (401, 403):
+            return FatalError(
+                "auth", f"{line}; put a valid key into {self._key_names[0]}", status=status
+            )
+        if status == 402:
+            return FatalError("quota", line, status=status)
+        if status == 404:
+            return FatalError(
+                "not-found", f"{line}; check the name {self._served!r}", status=status
+            )
+        if status == 429:
+            return RetryableError("rate-limit", line, status=status, retry_after=wait)
+        if status in (408, 409, 425) or status >= 500:
+            return RetryableError("server", line, status=status, retry_after=wait)
+        if status == 413:
+            return RequestError("too-large", line, status=status)
+        if status == 400 and _SETTING.search(words) and "messages." not in words:
+            return FatalError("bad-request", line, status=status)
+        return RequestError("bad-request", line, status=status)
+
+    def _broken(self, error: BaseException) -> RetryableError:
+        """The error for a reply that never came, by the names of what the SDK's client raised."""
+        chain: list[BaseException] = []
+        cause: BaseException | None = error
+        while cause is not None and cause not in chain:
+            chain.append(cause)
+            cause = cause.__cause__ or cause.__context__
+        kin = {kind.__name__ for one in chain for kind in type(one).__mro__}
+        if kin & {"ConnectError", "ClientConnectorError"}:
+            refused = any(isinstance(one, ConnectionRefusedError) for one in chain)
+            words = "connection refused" if refused else self._line(chain[-1])
+            return RetryableError("unreachable", f"nobody answers at {self._where}: {words}")
+        if kin & {"TimeoutError", "TimeoutException", "APITimeoutError"}:
+            return RetryableError(
+                "timeout", f"no reply within {self._timeout:g} s from {self._where}"
+            )
+        words = self._line(chain[-1]) or type(chain[-1]).__name__
+        return RetryableError("connection", f"{self._where}: {words}")
+
+
+def transport_errors() -> tuple[type[BaseException], ...]:
+    """What the HTTP clients that are in use raise where no whole answer comes."""
+    import aiohttp
+
+    clients = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
+    return (TimeoutError, OSError, aiohttp.ClientError, *(one.TransportError for one in clients))
+
+
+def seconds(text: str | None) -> float | None:
+    """A Retry-After in seconds: a number, a number with `s`, or a date; None where it is neither.
+
+    Example:
+        >>> seconds("1.5"), seconds("12s"), seconds("soon"), seconds(None)
+        (1.5, 12.0, None, None)
+    """
+    if text is None:
+        return None
+    try:
+        return max(0.0, float(text.removesuffix("s")))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def whole(option: str, value: int | str | None, least: int) -> int | None:
+    """An option as a whole number, which may come as text from the command line.
+
+    Raises:
+        UsageError: It is none, or less than `least`.
+    """
+    if value is None:
+        return None
+    try:
+        number = int(value)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise UsageError(f"expected {option} as a whole number of {least} or more, got {value!r}")
+    return number
