@@ -15,3 +15,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the folder shared/ beside the checkout")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def own_configuration(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """An empty folder in place of the configuration of whoever runs the tests."""
+    folder = tmp_path_factory.mktemp("config")
+    monkeypatch.setenv("GROUNDINGME_CONFIG", str(folder))
+    return folder

@@ -79,7 +79,7 @@ def command(
 
 
 EVAL = "eval baseline/null --data data --quiet"
-OPENAI = "eval openai/m --data data --quiet"
+OPENAI = "eval openai/m --data data --quiet --coords abs"
 
 MISTAKES = [
     ("evel", "did you mean 'eval'"),

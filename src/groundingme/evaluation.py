@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 
 import groundingme
-from groundingme import geometry, predictions, prompts, protocols
+from groundingme import predictions, protocols, readings
+from groundingme.asking import AUTO, resolve
 from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import DataError, FatalError, RunError, UsageError
 from groundingme.models import Model, load_model
@@ -38,8 +39,9 @@ def evaluate(
     data: str | Dataset,
     *,
     protocol: str = "strict",
-    coords: str = "abs",
-    prompt: str = "unified",
+    coords: str = AUTO,
+    prompt: str = AUTO,
+    thinking: str | int | bool | None = None,
     split: str | None = None,
     subset: str = "",
     limit: int | None = None,
@@ -61,8 +63,11 @@ def evaluate(
         model: `PROVIDER/NAME`, or a model made by `load_model`.
         data: A data set's name, path or Hub id, or a data set made by `load_dataset`.
         protocol: `strict`, `official` or `official-lmms-eval`: whose scores lead the result.
-        coords: Name of the coordinate format that the model declares; read at scoring only.
-        prompt: `unified`, `unified-yxyx`, or a text with `{description}`.
+        coords: Name of the coordinate format in which the model writes, or `auto`: as calibrated,
+            else as its family does (see `asking`); read at scoring only.
+        prompt: `auto` (the unified prompt, in the order of numbers that the family writes),
+            `unified`, `unified-yxyx`, `native`, or a text with `{description}`.
+        thinking: `on`, `off`, a budget in tokens, or None for the model's own way.
         split: Of the data set, where it has several.
         subset: `L1` or `L1/L2`; "" for all.
         limit: The first N samples only.
@@ -84,8 +89,6 @@ def evaluate(
         FatalError: No request can succeed (wrong key, unknown model); what was done is kept.
     """
     check_protocol(protocol)
-    geometry.coord_format(coords)
-    template = prompts.template(prompt)
     for name, value, least in (
         ("concurrency", concurrency, 1),
         ("max_tokens", max_tokens, 1),
@@ -97,6 +100,7 @@ def evaluate(
     dataset = load_dataset(data, split=split) if isinstance(data, str) else data
     dataset = _selected(dataset, subset, limit)
     asked = load_model(model, **options) if isinstance(model, str) else model
+    how = resolve(asked, coords=coords, prompt=prompt, thinking=thinking)
     run = Run(
         model=asked.name,
         data=data if isinstance(data, str) else dataset.source,
@@ -105,15 +109,16 @@ def evaluate(
         samples=len(dataset),
         subset=subset,
         limit=limit,
-        prompt=template,
+        prompt=how.template,
         settings={
             "temperature": temperature,
             "max_tokens": max_tokens,
             "jpeg_quality": jpeg_quality,
             **({"split": split} if split else {}),
+            **how.settings(),
             **asked.settings(),
         },
-        coords=coords,
+        coords=how.coords,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(),
     )
@@ -126,7 +131,9 @@ def evaluate(
         watcher = progress or Silent()
         if folder.difference:
             watcher.note(folder.difference)
-        watcher.start(dataset.samples, done, coords)
+        if how.warning:
+            watcher.note(how.warning)
+        watcher.start(dataset.samples, done, how.coords)
 
         def sink(generation: Generation) -> None:
             folder.append(generation)
@@ -136,13 +143,17 @@ def evaluate(
         work = ask(
             asked,
             [sample for sample in dataset if sample.id not in done],
-            prompt=template,
+            prompt=how.template,
             sink=sink,
             concurrency=concurrency,
             retry=retry or RetryPolicy(),
             temperature=temperature,
             max_tokens=max_tokens,
             jpeg_quality=jpeg_quality,
+            system=how.system,
+            extra=how.extra,
+            thinking=how.thinking,
+            image_rule=how.image,
         )
         try:
             interrupted = _run(work)
@@ -157,7 +168,7 @@ def evaluate(
             watcher.stop()
         result = score_generations(dataset, generations, run, protocol=protocol, path=folder.path)
         result.interrupted = interrupted
-        result.notes = (*result.notes, *damage)
+        result.notes = (*([how.warning] if how.warning else []), *result.notes, *damage)
         save_scores(result, folder.path)
     return result
 
@@ -240,7 +251,9 @@ def score_generations(
     scores = {"strict": strict, "official": official}.get(protocol)
     if scores is None:
         scores = protocols.score(dataset.samples, generations, protocol=protocol)
-    hint = protocols.reading_hint(dataset.samples, generations, run.coords)
+    hint = protocols.reading_hint(dataset.samples, generations, run.coords) or readings.spread_hint(
+        dataset.samples, generations, strict
+    )
     return Result(
         run,
         scores,

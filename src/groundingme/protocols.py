@@ -170,14 +170,18 @@ def _sizes(samples: Sequence[Sample], generations: Mapping[str, Generation]) -> 
     return sizes
 
 
-def _sent(samples: Sequence[Sample], generations: Mapping[str, Generation], sizes: Boxes) -> Boxes:
-    """Shape `(N, 2)`: `sizes`, but for images that were resized before they were sent."""
+def frames(samples: Sequence[Sample], generations: Mapping[str, Generation]) -> tuple[Boxes, Boxes]:
+    """Width and height in pixels of each original and of each image as sent, shape `(N, 2)` each.
+
+    They differ only where an image was resized before it was sent; 0 where nobody knows.
+    """
+    sizes = _sizes(samples, generations)
     sent = sizes.copy()
     for i, sample in enumerate(samples):
         one = generations.get(sample.id)
         if one and one.full_width:
             sent[i] = (one.sent_width, one.sent_height)
-    return sent
+    return sizes, sent
 
 
 def _pixels(form: CoordFormat, written: Boxes, sizes: Boxes, sent: Boxes) -> Boxes:
@@ -211,14 +215,13 @@ def _strict(
     outcome = np.array(outcomes, dtype=np.int8)
     written = np.array(numbers, dtype=np.float64).reshape(n, 4)
     negatives, targets = _negatives(samples), _targets(samples)
-    sizes = _sizes(samples, generations)
+    sizes, sent = frames(samples, generations)
     boxes = np.full((n, 4), np.nan)
     sized = np.asarray((sizes > 0).all(axis=1))
     if form.scale is None and form.resize is None:
         sized[:] = True
     with np.errstate(all="ignore"):
         rows = (outcome == BOX) & sized
-        sent = _sent(samples, generations, sizes)
         boxes[rows] = _pixels(form, written[rows], sizes[rows], sent[rows])
         usable = np.isfinite(boxes).all(axis=1)
         for i in np.flatnonzero((outcome == BOX) & ~usable).tolist():
@@ -443,9 +446,7 @@ def reading_hint(
     if boxed.sum() < _HINT_BOXES:
         return ""
     written, targets = scores.written[boxed], _targets(positives)[boxed]
-    sizes = _sizes(positives, generations)
-    sent = _sent(positives, generations, sizes)[boxed]
-    sizes = sizes[boxed]
+    sizes, sent = (frame[boxed] for frame in frames(positives, generations))
 
     def share(name: str) -> float:
         with np.errstate(all="ignore"):

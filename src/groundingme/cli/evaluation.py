@@ -20,8 +20,9 @@ INTERRUPTED = 130
 @click.argument("model", required=False)
 @data_options(required=False)
 @click.option("--protocol", default="strict", show_default=True, help="Whose scores to print.")
-@click.option("--coords", default="abs", show_default=True, help="How the model writes a box.")
-@click.option("--prompt", default="unified", show_default=True, help="A name, or a text.")
+@click.option("--coords", default="auto", show_default=True, help="How the model writes a box.")
+@click.option("--prompt", default="auto", show_default=True, help="unified, unified-yxyx, native, or a text with {description}.")  # fmt: skip  # noqa: E501
+@click.option("--thinking", metavar="on|off|N", help="Thinking, or a budget of N tokens. Default: the model's own way.")  # fmt: skip  # noqa: E501
 @click.option("--concurrency", default=16, show_default=True, help="Requests in flight at once.")
 @click.option("--temperature", default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--max-tokens", default=20480, show_default=True, help="Most tokens of a reply.")

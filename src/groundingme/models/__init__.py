@@ -57,11 +57,14 @@ class Model(abc.ABC):
         needs_image: Whether requests must carry the image's bytes.
         coords: Name of the coordinate format in which it answers, where that is known from the
             provider alone; "" where the model behind it decides.
+        switches_thinking: Whether it has a switch of its own for `Request.thinking`; otherwise
+            the model's family says how (`Request.extra`, `Request.system`).
     """
 
     name: str
     needs_image: bool = True
     coords: str = ""
+    switches_thinking: bool = False
 
     def settings(self) -> dict[str, Any]:
         """What changes the question beyond prompt and sampling; part of a run's identity."""
