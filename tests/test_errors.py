@@ -85,7 +85,7 @@ MISTAKES = [
     ("evel", "did you mean 'eval'"),
     ("--nope", "'--nope'"),
     ("eval baseline/null", "--data groundingme"),
-    ("eval nobody/x --data data", "known: baseline"),
+    ("eval nobody/x --data data", "known: anthropic, baseline"),
     ("eval openai --data data", "PROVIDER/NAME"),
     ("eval openai/ --data data", "PROVIDER/NAME"),
     ("eval baseline/centre --data data", "did you mean 'center'"),

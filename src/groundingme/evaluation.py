@@ -156,7 +156,7 @@ def evaluate(
             image_rule=how.image,
         )
         try:
-            interrupted = _run(work)
+            interrupted = run_to_end(work)
         except FatalError as error:
             raise FatalError(
                 error.kind,
@@ -422,7 +422,7 @@ def _versions() -> dict[str, str]:
     return {"groundingme": groundingme.__version__, "python": platform.python_version(), **found}
 
 
-def _run(work: Coroutine[Any, Any, None]) -> bool:
+def run_to_end(work: Coroutine[Any, Any, None]) -> bool:
     """Runs to the end, or to Ctrl-C, which returns True."""
     try:
         asyncio.get_running_loop()

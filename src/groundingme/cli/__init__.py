@@ -17,6 +17,12 @@ from groundingme.errors import GroundingMEError, UsageError
 _COMMANDS = {
     "eval": ("groundingme.cli.evaluation", "eval_command", "Run a model on a data set and score."),
     "score": ("groundingme.cli.evaluation", "score_command", "Score replies without a model."),
+    "models": ("groundingme.cli.models", "models_group", "How each model is asked and read."),
+    "calibrate": (
+        "groundingme.cli.models",
+        "calibrate_command",
+        "Find out how a model writes boxes.",
+    ),
     "ls": ("groundingme.cli.runs", "ls_command", "List the runs in a folder."),
     "show": ("groundingme.cli.runs", "show_command", "Look at a run, or at one of its samples."),
     "data": ("groundingme.cli.data", "data_group", "List, check and draw data sets."),

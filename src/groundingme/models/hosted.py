@@ -38,6 +38,8 @@ class HostedModel(Model):
         UsageError: One of them cannot be used.
     """
 
+    switches_thinking = True
+
     def __init__(
         self,
         name: str,

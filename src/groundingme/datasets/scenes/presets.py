@@ -113,9 +113,13 @@ def make_dataset(spec: str) -> Dataset:
     Raises:
         UsageError: An unknown name or key, or a value that cannot be.
     """
-    preset = parse_spec(spec)
+    return from_preset(parse_spec(spec), spec)
+
+
+def from_preset(preset: Preset, source: str) -> Dataset:
+    """The samples of a preset."""
     samples = [_sample(preset, *row) for row in _plan(preset)]
-    return Dataset(name=preset.name, source=spec, samples=samples)
+    return Dataset(name=preset.name, source=source, samples=samples)
 
 
 def parse_spec(spec: str) -> Preset:
