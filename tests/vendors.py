@@ -85,7 +85,7 @@ class VendorServer:
         await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        got = Got(request.path, dict(request.headers), json.loads(await request.read()))
+        got = Got(request.path, request.headers.copy(), json.loads(await request.read()))
         answer = self._answers[min(len(self.got), len(self._answers) - 1)]
         self.got.append(got)
         answer = (self._judge and self._judge(got)) or answer

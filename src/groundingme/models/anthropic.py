@@ -190,7 +190,9 @@ class Anthropic(HostedModel):
         text = "".join(block.text for block in blocks if block.type == "text")
         thoughts = "".join(block.thinking for block in blocks if block.type == "thinking")
         usage = reply.usage
-        details = getattr(usage, "output_tokens_details", None)
+        details = getattr(usage, "output_tokens_details", None) or {}
+        if not isinstance(details, dict):  # as an SDK leaves a field that it does not know
+            details = details.model_dump()
         cached = (
             getattr(usage, "cache_creation_input_tokens", None) or 0,
             getattr(usage, "cache_read_input_tokens", None) or 0,
@@ -203,7 +205,7 @@ class Anthropic(HostedModel):
             finish_reason=reply.stop_reason or "",
             prompt_tokens=usage.input_tokens + sum(cached) if usage else None,
             completion_tokens=usage.output_tokens if usage else None,
-            reasoning_tokens=getattr(details, "thinking_tokens", None),
+            reasoning_tokens=details.get("thinking_tokens"),
             latency=round(latency, 4),
             served_model=reply.model or "",
         )
