@@ -244,15 +244,14 @@ def measure(things: Sequence[Thing], width: int, height: int) -> tuple[Thing, ..
         if inside.empty():
             box, visible = Window(0, 0, 0, 0), 0.0
         elif over or inside != full:
-            bare = _part(opacity(at), full, inside)
-            left = bare.astype(np.uint16)
+            left = _part(opacity(at), full, inside).astype(np.uint16)
             for i in over:
                 shared = fulls[i].cut(inside)
                 hide = _part(opacity(i), fulls[i], shared)
                 view = _part(left, inside, shared)
                 view *= np.uint16(255) - hide
                 view //= np.uint16(255)
-            box = _box(left, bare, inside)
+            box = _box(left, inside, opacity(at), full)
             visible = int(left.sum()) / max(1, int(opacity(at).sum())) if not box.empty() else 0.0
         x1, y1, x2, y2 = map(float, box)
         a, b, c, d = map(float, full)
@@ -269,29 +268,28 @@ def _part(pixels: NDArray[Any], window: Window, part: Window) -> NDArray[Any]:
     ]
 
 
-def _box(left: NDArray[Any], bare: NDArray[Any], inside: Window) -> Window:
-    """Extent of what is left of a thing in a window, given also what was there."""
-    sides = _sides(left)
-    if sides is None:
+def _box(left: NDArray[Any], inside: Window, alone: NDArray[Any], full: Window) -> Window:
+    """Extent of what is left of a thing inside a window, given also the whole of it."""
+    now, then = _sides(left, inside), _sides(alone, full)
+    if now is None or then is None:
         return Window(0, 0, 0, 0)
-    origin = (inside.x1, inside.y1, inside.x1, inside.y1)
     # Sides that nothing touches are where the corners say, to the pixel.
-    same = (now == then for now, then in zip(sides, _sides(bare) or sides, strict=True))
     return Window(
         *(
-            edge if untouched else start + side
-            for edge, untouched, start, side in zip(inside, same, origin, sides, strict=True)
+            corner if side == bare else side
+            for side, bare, corner in zip(now, then, full, strict=True)
         )
-    )
+    ).cut(inside)
 
 
-def _sides(pixels: NDArray[Any]) -> Window | None:
-    """Extent of the pixels that can be seen, or None."""
+def _sides(pixels: NDArray[Any], window: Window) -> Window | None:
+    """Extent of the pixels of a window that can be seen, or None."""
     there = pixels >= SEEN
     ys, xs = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
     if not len(ys):
         return None
-    return Window(int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1)
+    x, y = window.x1, window.y1
+    return Window(x + int(xs[0]), y + int(ys[0]), x + int(xs[-1]) + 1, y + int(ys[-1]) + 1)
 
 
 def encode(picture: Image) -> bytes:
