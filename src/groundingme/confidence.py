@@ -95,7 +95,7 @@ def _places(tokens: Sequence[Token]) -> list[tuple[int, int]]:
 def _value(text: str, answer: Answer) -> int:
     """Where the value of the answer begins: behind its key, or at the answer itself."""
     assert answer.span
-    end = answer.span[1]
+    begin, end = answer.span
     key = _VALUE.search(text, begin, end)
     return key.end() if key and answer.reason in ("json", "null") else begin
 
