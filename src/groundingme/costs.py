@@ -152,6 +152,16 @@ class Spending(msgspec.Struct, kw_only=True):
             return in_flight == 0 and self.dollars < self.budget
         return self.dollars + (in_flight + 1) * self.largest <= self.budget
 
+    def stopped(self, left: int) -> str:
+        """Why `left` samples were not asked, in one line; "" where the budget is not why."""
+        if self.budget is None or not left or self.affords(0):
+            return ""
+        return (
+            f"stopped at the budget of ${self.budget:g}: ${self.dollars:.4f} are spent, the next "
+            f"request could cost ${self.largest:.4f}, and {left} samples are not asked; the same "
+            "command with a larger --budget goes on"
+        )
+
     def line(self) -> str:
         """What was used, in one line; "" where nothing was counted."""
         tokens = self.prompt_tokens + self.completion_tokens

@@ -21,6 +21,7 @@ import msgspec
 import groundingme
 from groundingme import predictions, protocols, readings
 from groundingme.asking import AUTO, resolve
+from groundingme.costs import Price, Spending, find_price, parse_price
 from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import DataError, FatalError, RunError, UsageError
 from groundingme.models import Model, load_model
@@ -50,6 +51,8 @@ def evaluate(
     temperature: float = 0.0,
     max_tokens: int = 20480,
     jpeg_quality: int | None = None,
+    price: str | Price | None = None,
+    budget: float | None = None,
     out: str | Path = DEFAULT_OUT,
     progress: Progress | None = None,
     **options: Any,
@@ -76,6 +79,9 @@ def evaluate(
         temperature: 0 is greedy.
         max_tokens: Most tokens of a completion, reasoning included.
         jpeg_quality: None sends the original bytes; 75 sends what the published script sends.
+        price: `PROMPT,COMPLETION` in US dollars per million tokens; None looks it up.
+        budget: Most US dollars that the run folder may cost, earlier sessions included. Asking
+            stops before a request that could exceed it.
         out: Folder of runs; made where it is missing.
         progress: Told of every reply; None is silent.
         **options: For the provider, such as `base_url`.
@@ -101,6 +107,7 @@ def evaluate(
     dataset = _selected(dataset, subset, limit)
     asked = load_model(model, **options) if isinstance(model, str) else model
     how = resolve(asked, coords=coords, prompt=prompt, thinking=thinking)
+    spending = _spending(asked.name, price, budget)
     run = Run(
         model=asked.name,
         data=data if isinstance(data, str) else dataset.source,
@@ -134,10 +141,12 @@ def evaluate(
         if how.warning:
             watcher.note(how.warning)
         watcher.start(dataset.samples, done, how.coords)
+        spending.add_all(generations.values())
 
         def sink(generation: Generation) -> None:
             folder.append(generation)
             generations[generation.id] = generation
+            spending.add(generation)
             watcher.update(generation)
 
         work = ask(
@@ -154,6 +163,7 @@ def evaluate(
             extra=how.extra,
             thinking=how.thinking,
             image_rule=how.image,
+            affords=None if budget is None else spending.affords,
         )
         try:
             interrupted = run_to_end(work)
@@ -168,9 +178,27 @@ def evaluate(
             watcher.stop()
         result = score_generations(dataset, generations, run, protocol=protocol, path=folder.path)
         result.interrupted = interrupted
-        result.notes = (*([how.warning] if how.warning else []), *result.notes, *damage)
+        result.spending = spending
+        result.stopped = spending.stopped(sum(one.id not in generations for one in dataset))
+        notes = [line for line in (how.warning, result.stopped) if line]
+        result.notes = (*notes, *result.notes, *damage)
         save_scores(result, folder.path)
     return result
+
+
+def _spending(model: str, price: str | Price | None, budget: float | None) -> Spending:
+    """What is spent on a model, from nothing."""
+    known = parse_price(price) if isinstance(price, str) else price or find_price(model)
+    if budget is None:
+        return Spending(price=known)
+    if not 0 < budget < float("inf"):
+        raise UsageError(f"expected a budget above 0 dollars, got {budget}")
+    if known is None:
+        raise UsageError(
+            f"expected a price for {model} to keep a budget, got none; give it as "
+            "--price PROMPT,COMPLETION in dollars per million tokens"
+        )
+    return Spending(price=known, budget=budget)
 
 
 def score(
@@ -254,9 +282,12 @@ def score_generations(
     hint = protocols.reading_hint(dataset.samples, generations, run.coords) or readings.spread_hint(
         dataset.samples, generations, strict
     )
+    spending = Spending(price=find_price(run.model))
+    spending.add_all(generations.values())
     return Result(
         run,
         scores,
+        spending=spending,
         protocol=protocol,
         path=path,
         difference=protocols.explain_difference(strict, official),
@@ -405,13 +436,17 @@ def load_run_data(folder: RunFolder) -> tuple[Dataset, str]:
     return dataset, ""
 
 
+_PASSING = ("run", "interrupted", "dollars")
+"""What is not a figure of the replies: prices change from month to month."""
+
+
 def save_scores(result: Result, path: Path) -> None:
     """Writes `scores.json` (the figures) and `scores.jsonl` (one sample a line) into `path`.
 
     Both depend on the replies alone: neither times nor paths are in them, so an interrupted and
     resumed run ends with the same bytes as an uninterrupted one.
     """
-    figures = {k: v for k, v in result.as_dict().items() if k not in ("run", "interrupted")}
+    figures = {k: v for k, v in result.as_dict().items() if k not in _PASSING}
     write_atomically(path / "scores.json", msgspec.json.format(msgspec.json.encode(figures)))
     lines = b"\n".join(msgspec.json.encode(one) for one in result.scores)
     write_atomically(path / "scores.jsonl", lines + b"\n")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundingme import metrics, taxonomy
+from groundingme.costs import Spending
 from groundingme.protocols import Scores
 from groundingme.schema import Outcome, Run
 
@@ -64,6 +65,8 @@ class Result:
         difference: One line on why the official protocol says something else; "" where it agrees.
         notes: Lines that the reader should not miss, such as a coordinate format that fits better.
         interrupted: Whether the run was stopped before every sample was asked.
+        spending: Tokens and dollars of all replies.
+        stopped: Why the budget ended the run before every sample was asked, or "".
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Result:
         difference: str = "",
         notes: tuple[str, ...] = (),
         interrupted: bool = False,
+        spending: Spending | None = None,
     ) -> None:
         self.run = run
         self.path = path
@@ -85,6 +89,8 @@ class Result:
         self.difference = difference
         self.notes = notes
         self.interrupted = interrupted
+        self.spending = spending or Spending(price=None)
+        self.stopped = ""
 
     @property
     def accuracy(self) -> float:
@@ -143,6 +149,9 @@ class Result:
             "protocol": self.protocol,
             "coords": self.run.coords,
             **figures,
+            "prompt_tokens": self.spending.prompt_tokens,
+            "completion_tokens": self.spending.completion_tokens,
+            "dollars": round(self.spending.dollars, 6) if self.spending.price else None,
             "interrupted": self.interrupted,
             "difference": self.difference,
             "notes": list(self.notes),
@@ -186,7 +195,7 @@ class Result:
 
     def lines(self) -> list[str]:
         """What stands under the table."""
-        return [line for line in (self.difference, *self.notes) if line]
+        return [line for line in (self.difference, *self.notes, self.spending.line()) if line]
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *_HEADINGS))

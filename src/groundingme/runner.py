@@ -62,6 +62,7 @@ async def ask(
     extra: Mapping[str, Any] | None = None,
     thinking: Thinking = None,
     image_rule: images.ImageRule | None = None,
+    affords: Callable[[int], bool] | None = None,
 ) -> None:
     """Asks each sample once and hands every outcome to `sink`, in order of finishing.
 
@@ -84,6 +85,8 @@ async def ask(
         extra: Further fields of an OpenAI-compatible request, from the model's family.
         thinking: What was asked for: see `models.Request`.
         image_rule: What the model's server and coordinates ask of an image.
+        affords: Whether one more request may go out, given the number in flight. Where it says
+            no with none in flight, the rest is not asked, and not recorded as failed.
 
     Raises:
         FatalError: No request can succeed, or the first one to finish found nobody who answers.
@@ -96,6 +99,8 @@ async def ask(
     turn = asyncio.Lock()
     fatal: list[FatalError] = []
     heard = False
+    in_flight = 0
+    finished = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def prepared(sample: Sample) -> Request:
@@ -124,11 +129,19 @@ async def ask(
             thinking=thinking,
         )
 
+    async def affordable() -> bool:
+        while affords is not None and not affords(in_flight):
+            if not in_flight:
+                return False
+            finished.clear()
+            await finished.wait()
+        return True
+
     async def worker(reader: ThreadPoolExecutor) -> None:
-        nonlocal heard
+        nonlocal heard, in_flight
         while not fatal:
             async with turn:
-                if not waiting or fatal:
+                if not waiting or not await affordable() or fatal:
                     return
                 sample = waiting.popleft()
                 await budget.room()
@@ -142,6 +155,7 @@ async def ask(
                     continue
                 held = len(request.image.data) if request.image else 0
                 budget.take(held)
+                in_flight += 1
             try:
                 generation = await _attempts(model, request, policy)
                 heard = heard or generation.failure != "unreachable"
@@ -158,6 +172,8 @@ async def ask(
                 # While this worker waits for its next turn it must not hold the last image.
                 del request
                 budget.give(held)
+                in_flight -= 1
+                finished.set()
 
     with ThreadPoolExecutor(1, thread_name_prefix="groundingme-read") as reader:
         tasks = [asyncio.create_task(worker(reader)) for _ in range(min(concurrency, len(samples)))]

@@ -27,6 +27,8 @@ INTERRUPTED = 130
 @click.option("--temperature", default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--max-tokens", default=20480, show_default=True, help="Most tokens of a reply.")
 @click.option("--jpeg-quality", type=click.IntRange(1, 95), help="Re-encode images; 75 as the published script. Default: the original bytes.")  # fmt: skip  # noqa: E501
+@click.option("--price", metavar="PROMPT,COMPLETION", help="Dollars per million tokens. Default: from the table of prices.")  # fmt: skip  # noqa: E501
+@click.option("--budget", type=float, help="Most dollars that the run may cost; it stops before.")
 @click.option("--out", default="runs", show_default=True, help="Folder of runs.")
 @click.option("--base-url", help="Address of an OpenAI-compatible server, up to and with /v1.")
 @click.option("--api-key-env", help="Environment variable that holds the key.")
@@ -90,6 +92,8 @@ def eval_command(
     if result.interrupted:
         click.echo("Interrupted; the same command continues this run.", err=True)
         sys.exit(INTERRUPTED)
+    if result.stopped:
+        raise JobError(result.stopped)
     if result.failed == result.run.samples:
         raise JobError(
             f"expected replies, got none: all {result.failed} samples failed, as the lines under "
