@@ -32,7 +32,7 @@ SIZES = (
     (1600, 900, 6),
     (1500, 2250, 4),
     (2800, 1800, 4),
-    (5200, 3000, 4),
+    (5600, 3200, 4),
 )
 """Width, height in pixels, and number of questions. The largest are beyond every vendor's own
 maximum, so that pixels of the original and of the resized picture can be told apart."""

@@ -241,7 +241,7 @@ def prepare(
     from PIL import Image
 
     with _Decoding(header.format):
-        picture = _open(data, header)
+        picture = _open(data, header, size if size != full else None)
         if untouched and _plain(header, alpha=False) and _is_opaque(picture):
             return Encoded(data, _MIMES[found.format], *full)
         upright = _to_rgb(picture, header)
@@ -396,10 +396,21 @@ def _pillow_header(data: bytes) -> Header:
         )
 
 
-def _open(data: bytes, header: Header) -> Image.Image:
+def _open(data: bytes, header: Header, least: tuple[int, int] | None = None) -> Image.Image:
+    """Decoded; a JPEG by a half, quarter or eighth where that is still `least` pixels or more.
+
+    Args:
+        data: The encoded image.
+        header: Of it.
+        least: Width and height, upright; None for the full size.
+    """
     from PIL import Image
 
     picture = Image.open(io.BytesIO(data), formats=(header.format,))
+    if least and header.format == "JPEG":
+        # Twice what is needed, so that the last step is a smooth one.
+        w, h = least if header.orientation < 5 else least[::-1]
+        picture.draft(None, (2 * w, 2 * h))
     picture.load()
     return picture
 
@@ -430,7 +441,7 @@ def _to_rgb(picture: Image.Image, header: Header) -> Image.Image:
         paper = Image.new("RGBA", layer.size, "white")
         rgb = Image.alpha_composite(paper, layer).convert("RGB")
     else:
-        rgb = picture.convert("RGB")
+        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
     if header.orientation == 1:
         return rgb
     turn = (
