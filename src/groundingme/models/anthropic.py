@@ -7,6 +7,7 @@ see the coordinate formats `abs-claude` and `abs-claude-4.7`.
 from __future__ import annotations
 
 import base64
+import importlib.util
 import re
 import time
 from collections.abc import Mapping
@@ -238,8 +239,6 @@ def version(name: str) -> tuple[int, int] | None:
 
 def _sdk() -> None:
     """Raises `MissingDependencyError` where the SDK is not installed."""
-    import importlib.util
-
     if importlib.util.find_spec("anthropic") is None:
         raise MissingDependencyError(
             "expected Anthropic's SDK for anthropic/ models, got none; "

@@ -6,6 +6,7 @@ Gemini writes boxes y first, in thousandths: see the coordinate format `n1000-yx
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,8 @@ from groundingme.errors import (
     UsageError,
 )
 from groundingme.models import PROVIDERS, Request
-from groundingme.models.hosted import HostedModel, seconds, transport_errors, whole
+from groundingme.models.hosted import HostedModel, seconds, transport_errors
+from groundingme.models.options import whole
 from groundingme.schema import Generation
 
 if TYPE_CHECKING:
@@ -232,8 +234,6 @@ def _word(reason: Any) -> str:
 
 def _sdk() -> None:
     """Raises `MissingDependencyError` where the SDK is not installed."""
-    import importlib.util
-
     # `google` is shared by many packages: it may be there without the SDK.
     try:
         found = importlib.util.find_spec("google.genai") is not None

@@ -179,20 +179,3 @@ def seconds(text: str | None) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
     except ValueError:
         return None
-
-
-def whole(option: str, value: int | str | None, least: int) -> int | None:
-    """An option as a whole number, which may come as text from the command line.
-
-    Raises:
-        UsageError: It is none, or less than `least`.
-    """
-    if value is None:
-        return None
-    try:
-        number = int(value)
-    except ValueError:
-        number = least - 1
-    if number < least:
-        raise UsageError(f"expected {option} as a whole number of {least} or more, got {value!r}")
-    return number
