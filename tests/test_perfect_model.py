@@ -39,6 +39,8 @@ KNOWN = [row for row in WITH_BOXES if row.coords]
 UNKNOWN = [row for row in WITH_BOXES if not row.coords]
 HIDDEN = ("n1000", "abs", "n1000-yxyx", "abs-qwen2.5-vl", "n1", "n999", "abs-yxyx", "abs-mimo-vl")
 """What rows without a known format may turn out to write."""
+SMALL, LESS_SMALL = (1456, 819), (2576, 1449)
+"""What Claude sees of a picture of 7680 x 4320: 52 x 30 and 92 x 52 tokens of 28 x 28."""
 JSON = '{{"bbox_2d": [{}, {}, {}, {}]}}'
 
 
@@ -227,7 +229,7 @@ def tiny(n: int = 1000) -> list[Box]:
 
 def reachable(space: str, boxes: Sequence[Box]) -> float:
     """Share of tiny objects at 8K that a perfect model gets, given that it must round."""
-    size = {"abs-claude": (1568, 882), "abs-claude-4.7": (2576, 1449)}.get(space, (7680, 4320))
+    size = {"abs-claude": SMALL, "abs-claude-4.7": LESS_SMALL}.get(space, (7680, 4320))
     samples, generations = [], {}
     for number, box in enumerate(boxes):
         part = [edge / side for edge, side in zip(box, (7680, 4320) * 2, strict=True)]
