@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundingme.models.builtin import seeing
-from groundingme.models.builtin.words import encode
+from groundingme.models.builtin.words import LONGEST_TEXT, encode
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,6 +27,9 @@ LEAST_CENTRE = 0.2
 
 LEAST_THING = 0.3
 """Lowest probability of a thing that is still one."""
+
+LEAST_WRITTEN = 0.2
+"""Lowest probability that something is written on a thing for trying to read it."""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -113,12 +116,37 @@ class Nets:
 
     def read(
         self, picture: Image.Image, boxes: NDArray[np.float64]
-    ) -> tuple[seeing.Array, NDArray[np.float64]]:
-        """Features [n, F] of what is in each box, and the boxes with better edges [n, 4]."""
+    ) -> tuple[seeing.Array, NDArray[np.float64], NDArray[np.float64]]:
+        """What is in each box: features [n, F] but for text, a better box [n, 4], writing [n, 4].
+
+        The last are boxes around what is written on it, where anything is.
+        """
         around = seeing.squares(boxes)
         crops = np.stack([seeing.crop(picture, square) for square in around])
         features, edges = self._run("read", {"crops": crops})
-        return features, seeing.refined(around, edges, *picture.size)
+        better, writing = (
+            seeing.refined(around, part, *picture.size) for part in (edges[:, :4], edges[:, 4:])
+        )
+        return features, better, writing
+
+    def spell(
+        self, picture: Image.Image, features: seeing.Array, writing: NDArray[np.float64]
+    ) -> seeing.Array:
+        """Probabilities [n, places x letters] of the characters in boxes with writing."""
+        start, end = self.table.features["text"]
+        text = np.zeros((len(writing), end - start), np.float32)
+        # The first class of every place is that nothing stands there.
+        text[:, :: (end - start) // LONGEST_TEXT] = 1.0
+        written = features[:, self.table.features["written"][0]]
+        rows = np.flatnonzero(written >= LEAST_WRITTEN)
+        if len(rows):
+            size = writing[rows, 2:] - writing[rows, :2]
+            room = np.concatenate([-size, size], 1) * 0.08
+            lines = [seeing.line(picture, box) for box in writing[rows] + room]
+            found = self._run("spell", {"lines": np.stack(lines)})[0]
+            share = written[rows, None]
+            text[rows] = share * found + (1 - share) * text[rows]
+        return text
 
     def see(self, picture: Image.Image) -> Seen:
         """Everything in a picture."""
@@ -126,15 +154,16 @@ class Nets:
         width = max(end for _, end in self.table.features.values())
         features = np.zeros((0, width), np.float32)
         if len(boxes):
-            features, boxes = self.read(picture, boxes)
+            features, boxes, writing = self.read(picture, boxes)
             small = np.max(boxes[:, 2:] - boxes[:, :2], axis=1) < 0.06 * max(picture.size)
             if small.any():
                 # Few pixels were found of these; the first reading says where to look again.
-                features[small], boxes[small] = self.read(picture, boxes[small])
+                features[small], boxes[small], writing[small] = self.read(picture, boxes[small])
             thing = features[:, self.table.features["thing"][0]]
             keep = seeing.distinct(boxes, thing, 0.75)
             keep = keep[thing[keep] >= LEAST_THING]
-            features, boxes = features[keep], boxes[keep]
+            features, boxes, writing = features[keep], boxes[keep], writing[keep]
+            features = np.concatenate([features, self.spell(picture, features, writing)], 1)
         return Seen(boxes, features, seeing.places(boxes, *picture.size))
 
     def match(self, name: str, seen: Seen, text: str) -> NDArray[np.float64]:

@@ -21,6 +21,9 @@ GREY = 128
 CROP = 64
 """Side of the crops, in pixels."""
 
+LINE = (32, 64)
+"""Height and width of a crop of writing, in pixels."""
+
 CONTEXT = 1.4
 """Side of the square that is cropped, in longer sides of the box."""
 
@@ -126,6 +129,19 @@ def crop(picture: Image.Image, square: NDArray[np.float64]) -> Pixels:
     )
     sheet[top:bottom, left:right] = np.asarray(part)
     return sheet
+
+
+def line(picture: Image.Image, box: NDArray[np.float64]) -> Pixels:
+    """What is in a box with writing, stretched to `LINE`, [H, W, 3]."""
+    from PIL import Image
+
+    height, width = LINE
+    w, h = picture.size
+    x1, y1, x2, y2 = box.tolist()
+    x1, y1 = min(max(x1, 0.0), w - 1.0), min(max(y1, 0.0), h - 1.0)
+    edges = (x1, y1, min(max(x2, x1 + 1.0), w), min(max(y2, y1 + 1.0), h))
+    part = picture.resize((width, height), Image.Resampling.BILINEAR, box=edges, reducing_gap=2.0)
+    return np.asarray(part)
 
 
 def refined(

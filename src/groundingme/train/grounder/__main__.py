@@ -32,10 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     stage("drawing scenes and asking questions")
     stages.make_data(plan)
-    stage("training: look, then read; beside them the matcher on simulated readings")
+    stage("training: look, read, spell; beside them the matcher on simulated readings")
     stages.together(
         [
-            [(stages.train_look, (plan,)), (stages.train_read, (plan,))],
+            [
+                (stages.train_look, (plan,)),
+                (stages.train_read, (plan,)),
+                (stages.train_spell, (plan,)),
+            ],
             [(stages.train_early_match, (plan,))],
         ]
     )

@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from groundingme.datasets.scenes.generator import Question, compose, random_scene
 from groundingme.datasets.scenes.render import draw
 from groundingme.datasets.scenes.scene import Scene
 from groundingme.geometry import iou_matrix
 from groundingme.models.builtin import seeing
+from groundingme.models.builtin.words import LONGEST_TEXT, spell
 from groundingme.train.grounder import labels
 
 WINDOW = 320
@@ -48,7 +50,10 @@ def scene_of(split: str, number: int) -> tuple[Scene, Question | None]:
 
 def picture_of(scene: Scene, rng: random.Random) -> Image.Image:
     """The scene drawn; half of the pictures have gone through JPEG, as many files have."""
-    picture = draw(scene)
+    return _filed(draw(scene), rng)
+
+
+def _filed(picture: Image.Image, rng: random.Random) -> Image.Image:
     if rng.random() < 0.5:
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=rng.randint(60, 95))
@@ -103,17 +108,60 @@ def _around(box: NDArray[np.float32], unit: float, rng: random.Random) -> NDArra
     return np.array([x1, y1, max(x2, x1 + 2), max(y2, y1 + 2)])
 
 
-def _crops(picture: Image.Image, scene: Scene, rng: random.Random) -> Iterator[tuple[Any, ...]]:
+def writing(picture: Image.Image, scene: Scene) -> NDArray[np.float64]:
+    """Box around what is written on each thing [n, 4], as far as it shows; -1 where nothing is.
+
+    Found as what changes when the same things are drawn without it.
+    """
+    boxes = np.full((len(labels.things(scene)[0]), 4), -1.0)
+    if not any(one.text for one in scene.things):
+        return boxes
+    bare = [msgspec.structs.replace(one, text="") for one in scene.things]
+    blank = draw(msgspec.structs.replace(scene, things=tuple(bare)))
+    change = np.asarray(ImageChops.difference(picture, blank)).max(2) > 24
+    for number, one in enumerate(scene.things):
+        if not one.text:
+            continue
+        x1, y1, x2, y2 = (int(edge) for edge in one.box)
+        rows, columns = np.nonzero(change[y1:y2, x1:x2])
+        if len(rows) >= 6:
+            low = (x1 + columns.min(), y1 + rows.min())
+            boxes[number] = *low, x1 + columns.max() + 1, y1 + rows.max() + 1
+    return boxes
+
+
+_READABLE = 6.0
+"""Height of writing in pixels below which nobody can read it."""
+
+
+def _lines(
+    picture: Image.Image, scene: Scene, written: NDArray[np.float64], rng: random.Random
+) -> Iterator[tuple[Any, ...]]:
+    for one, box in zip(scene.things, written, strict=False):
+        size = (box[2:] - box[:2]).tolist()
+        if not one.text or size[1] < _READABLE or one.visible < 0.97:
+            continue
+        for _ in range(3):
+            noise = [rng.gauss(0, 0.05 * side + 0.3) for side in (*size, *size)]
+            # A little room around it, so that as a rule nothing is cut off.
+            room = np.array([-size[0], -size[1], size[0], size[1]]) * 0.08
+            yield seeing.line(picture, box + room + noise), spell(one.text)
+
+
+def _crops(
+    picture: Image.Image, scene: Scene, written: NDArray[np.float64], rng: random.Random
+) -> Iterator[tuple[Any, ...]]:
     boxes, visible, targets = labels.things(scene)
     long = max(picture.size)
     unit = 1 / seeing.scales(*picture.size)[-1]
-    for box, seen, row in zip(boxes, visible, targets, strict=True):
+    for box, seen, row, text in zip(boxes, visible, targets, written, strict=True):
         if box[2] <= box[0] or box[3] <= box[1]:
             continue
         for _ in range(2):
             square = seeing.squares(_around(box, unit, rng)[None])[0]
             edges = (box - np.tile(square[:2], 2)) / square[2]
-            yield seeing.crop(picture, square), 1.0, seen, edges, row
+            around = (text - np.tile(square[:2], 2)) / square[2] if text[2] > 0 else text
+            yield seeing.crop(picture, square), 1.0, seen, edges, around, row
     nothing = np.full(labels.TARGET_SIZE, -1, np.int16)
     for _ in range(3):
         side = long * 2 ** rng.uniform(-5, -2)
@@ -123,16 +171,18 @@ def _crops(picture: Image.Image, scene: Scene, rng: random.Random) -> Iterator[t
         if len(boxes) and iou_matrix(wrong, boxes).max() > 0.2:
             continue
         square = seeing.squares(wrong)[0]
-        yield seeing.crop(picture, square), 0.0, 0.0, np.zeros(4), nothing
+        yield seeing.crop(picture, square), 0.0, 0.0, np.zeros(4), np.full(4, -1.0), nothing
 
 
 def pictures(split: str, numbers: range) -> Arrays:
     """Windows and crops of these scenes."""
-    windows, boxes_in, crops = [], [], []
+    windows, boxes_in, crops, lines = [], [], [], []
     for number in numbers:
         rng = random.Random(f"{split}:{number}:pixels")
         scene = scene_of(split, number)[0]
-        picture = picture_of(scene, rng)
+        plain = draw(scene)
+        written = writing(plain, scene)
+        picture = _filed(plain, rng)
         boxes = labels.things(scene)[0]
         looks = seeing.scales(*picture.size)
         lowest, highest = looks[0] * 0.8, max(min(1.0, looks[-1] * 1.2), looks[0])
@@ -141,8 +191,9 @@ def pictures(split: str, numbers: range) -> Arrays:
             window, found = _window(picture, boxes, one, rng)
             windows.append(window)
             boxes_in.append(found)
-        crops += list(_crops(picture, scene, rng))
-    made, thing, visible, edges, target = zip(*crops, strict=True)
+        crops += list(_crops(picture, scene, written, rng))
+        lines += list(_lines(picture, scene, written, rng))
+    made, thing, visible, edges, around, target = zip(*crops, strict=True)
     return {
         "windows": np.array(windows),
         "window_boxes": np.array(boxes_in, np.float32),
@@ -150,6 +201,9 @@ def pictures(split: str, numbers: range) -> Arrays:
         "crop_thing": np.array(thing, np.float32),
         "crop_visible": np.array(visible, np.float32),
         "crop_edges": np.array(edges, np.float32),
+        "lines": np.array([shown for shown, _ in lines], np.uint8).reshape(-1, *seeing.LINE, 3),
+        "line_text": np.array([text for _, text in lines], np.int16).reshape(-1, LONGEST_TEXT),
+        "crop_writing": np.array(around, np.float32),
         "crop_target": np.array(target, np.int16),
     }
 
@@ -199,8 +253,10 @@ class Shelf:
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.names = names
+        shards = [{path.suffixes[0] for path in folder.glob(f"{name}.*.npy")} for name in names]
+        whole = sorted(set.intersection(*shards))
         self._arrays = {
-            name: [np.load(path, mmap_mode="r") for path in sorted(folder.glob(f"{name}.*.npy"))]
+            name: [np.load(folder / f"{name}{shard}.npy", mmap_mode="r") for shard in whole]
             for name in names
         }
         sizes = [len(array) for array in self._arrays[names[0]]]
@@ -208,6 +264,10 @@ class Shelf:
 
     def __len__(self) -> int:
         return int(self._ends[-1])
+
+    def column(self, name: str) -> NDArray[Any]:
+        """All rows of one array."""
+        return np.concatenate(self._arrays[name])
 
     def rows(self, numbers: NDArray[np.int64]) -> Arrays:
         """Those rows of every array."""

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from groundingme.models.builtin.seeing import CROP
+from groundingme.models.builtin.seeing import CROP, LINE
 from groundingme.models.builtin.words import LONGEST_TEXT
 from groundingme.train.grounder import labels
 from groundingme.train.grounder.match import Match
-from groundingme.train.grounder.nets import Features, Look, Read
+from groundingme.train.grounder.nets import Features, Look, Read, Spell
 
 _LARGE = 256
 """Numbers in a weight from which on it is stored small."""
@@ -42,6 +42,16 @@ class _Reader(nn.Module):
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         raw, edges = self.net(crops)
         return self.features(raw), edges
+
+
+class _Speller(nn.Module):
+    def __init__(self, net: Spell) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, lines: Tensor) -> Tensor:
+        text: Tensor = self.net(lines).softmax(2).flatten(1)
+        return text
 
 
 class _Matcher(nn.Module):
@@ -78,10 +88,17 @@ def export_look(net: Look, path: Path) -> None:
 
 
 def export_read(net: Read, path: Path) -> None:
-    """Writes `read.onnx`: uint8 [N, 64, 64, 3] to features [N, F] and edges [N, 4]."""
+    """Writes `read.onnx`: uint8 [N, 64, 64, 3] to features [N, F] without text and edges [N, 8]."""
     crops = torch.zeros(3, CROP, CROP, 3, dtype=torch.uint8)
     dims = ({0: torch.export.Dim("n", min=1)},)
     _export(_Reader(folded(net)), (crops,), ["crops"], ["features", "edges"], dims, path)
+
+
+def export_spell(net: Spell, path: Path) -> None:
+    """Writes `spell.onnx`: uint8 [N, *LINE, 3] to probabilities [N, places x letters]."""
+    lines = torch.zeros(3, *LINE, 3, dtype=torch.uint8)
+    dims = ({0: torch.export.Dim("n", min=1)},)
+    _export(_Speller(folded(net)), (lines,), ["lines"], ["text"], dims, path)
 
 
 def export_match(net: Match, path: Path) -> None:

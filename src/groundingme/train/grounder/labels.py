@@ -39,16 +39,17 @@ _ONE_OF = {"kind": len(KIND_NAMES), "color": len(COLORS), "surface": len(SURFACE
 _PARTS, _AXES, _TEXT = len(PART_NAMES), len(AXES), LONGEST_TEXT * LETTERS
 
 RAW, RAW_SIZE = _cut(
-    {"thing": 1, "visible": 1, **_ONE_OF, "parts": _PARTS, "state": _AXES}
-    | {"count": COUNTS, "text": _TEXT}
+    {"thing": 1, "visible": 1, "written": 1, **_ONE_OF}
+    | {"parts": _PARTS, "state": _AXES, "count": COUNTS}
 )
-"""Where raw numbers of each property are."""
+"""Where raw numbers of each property are; `written`: whether anything is."""
 
 FEATURES, FEATURE_SIZE = _cut(
-    {"thing": 1, "visible": 1, **_ONE_OF, "present": _PARTS, "absent": _PARTS}
+    {"thing": 1, "visible": 1, "written": 1, **_ONE_OF, "present": _PARTS, "absent": _PARTS}
     | {"first": _AXES, "second": _AXES, "count": COUNTS, "text": _TEXT}
 )
-"""Where probabilities of each property are. `first` and `second` are an axis' two states."""
+"""Where probabilities of each property are. `first` and `second` are an axis' two states; `text`
+comes last, from a net of its own."""
 
 PARTS_OF = np.zeros((len(KIND_NAMES), _PARTS), np.float32)
 """Which kinds can have which part; 0 or 1."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from groundingme.models.builtin.seeing import STRIDE
@@ -78,13 +79,38 @@ def loss(net: Look, pictures: Tensor, boxes: Tensor) -> tuple[Tensor, dict[str, 
     return focal + 0.5 * fit, {"focal": float(focal.detach()), "iou": mean_iou}
 
 
+def crowded(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether any two boxes of a window overlap by a twentieth of the smaller one.
+
+    Args:
+        boxes: As `heat` takes them, [N, M, 5].
+    """
+    found = []
+    for row in boxes:
+        kept = row[row[:, 4] == 1, :4]
+        low = np.maximum(kept[:, None, :2], kept[None, :, :2])
+        high = np.minimum(kept[:, None, 2:], kept[None, :, 2:])
+        shared = np.prod(np.clip(high - low, 0, None), axis=2)
+        area = np.prod(kept[:, 2:] - kept[:, :2], axis=1)
+        share = shared / np.maximum(np.minimum(area[:, None], area[None, :]), 1e-6)
+        np.fill_diagonal(share, 0.0)
+        found.append(bool((share > 0.05).any()))
+    return np.array(found, bool)
+
+
 def step(net: Look, folder: Path, device: str, seed: int, size: int = 12) -> Step:
     """Batches of windows from the shelf in `folder`, mirrored and recoloured at random."""
     shelf = Shelf(folder, ("windows", "window_boxes"))
     rng = np.random.default_rng([seed, 1])
 
+    packed = np.flatnonzero(crowded(shelf.column("window_boxes")))
+
     def draw() -> tuple[Tensor, dict[str, float]]:
-        drawn = shelf.draw(rng, size)
+        # What stands behind something is rare and hard, so every third window has some.
+        chosen = rng.integers(0, len(shelf), size)
+        if len(packed):
+            chosen[: size // 3] = rng.choice(packed, size // 3)
+        drawn = shelf.rows(chosen)
         pictures = torch.from_numpy(drawn["windows"]).to(device)
         boxes = torch.from_numpy(drawn["window_boxes"]).to(device)
         if rng.random() < 0.5:

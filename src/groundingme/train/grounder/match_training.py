@@ -73,6 +73,7 @@ def simulated(page: Page, rng: np.random.Generator) -> Reading:
         [
             1 / (1 + np.exp(-sharp)),
             seen,
+            np.where(fine, yes(letters[:, :1] > 0, fine), 0.5),
             kind,
             one_of(column["color"], len(labels.COLOR_NAMES), 0.02),
             one_of(column["surface"], len(labels.SURFACE_NAMES), 0.02),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from groundingme.models.builtin import seeing
 from groundingme.models.builtin.words import LONGEST_TEXT
 from groundingme.train.grounder import labels
 
@@ -73,7 +74,7 @@ class Look(nn.Module):
 
 
 class Read(nn.Module):
-    """What a crop shows: raw numbers of every property (`labels.RAW`) and the box' edges."""
+    """What a crop shows: raw numbers of every property (`labels.RAW`), and edges of two boxes."""
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 96), neck: int = 192) -> None:
         super().__init__()
@@ -90,19 +91,50 @@ class Read(nn.Module):
         )
         self.neck = nn.Sequential(nn.Linear(48 * 16, neck), nn.ReLU())
         self.raw = nn.Linear(neck, labels.RAW_SIZE)
-        self.edges = nn.Linear(neck, 4)
+        self.edges = nn.Linear(neck, 8)
         with torch.no_grad():
             self.edges.weight.mul_(0.1)
-            self.edges.bias.copy_(torch.tensor([0.15, 0.15, 0.85, 0.85]))
+            self.edges.bias.copy_(torch.tensor([0.15, 0.15, 0.85, 0.85, 0.3, 0.4, 0.7, 0.6]))
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 [N, 64, 64, 3] to raw numbers [N, RAW_SIZE] and edges [N, 4] in sides of a crop."""
+        """uint8 [N, 64, 64, 3] to raw numbers [N, RAW_SIZE] and edges [N, 8] in sides of a crop.
+
+        The first four edges are those of the thing, the others those of the writing on it.
+        """
         x = self.neck(self.body(_pixels(crops)).flatten(1))
         return self.raw(x), self.edges(x)
 
 
+class Spell(nn.Module):
+    """Writing in a crop of its own: where each character stands, then one reader for all."""
+
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64), width: int = 64) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.body = nn.Sequential(_conv(3, a, 3, 2), _conv(a, b), _conv(b, c, 3, 2), _Residual(c))
+        self.columns = nn.Conv2d(c, width, (seeing.LINE[0] // 4, 1))
+        self.near = nn.Conv1d(width, width, 5, padding=2)
+        self.where = nn.Conv1d(width, LONGEST_TEXT, 1)
+        columns = seeing.LINE[1] // 4
+        self.spots = nn.Parameter(torch.zeros(LONGEST_TEXT, columns))
+        self.place = nn.Parameter(torch.randn(LONGEST_TEXT, width) * 0.1)
+        self.read = nn.Sequential(
+            nn.Linear(3 * width, 128), nn.ReLU(), nn.Linear(128, labels.LETTERS)
+        )
+
+    def forward(self, lines: Tensor) -> Tensor:
+        """uint8 [N, H, W, 3] of `seeing.LINE` to logits [N, LONGEST_TEXT, LETTERS]."""
+        seen = torch.relu(self.columns(self.body(_pixels(lines)))[:, :, 0])
+        near = torch.relu(self.near(seen))
+        share = (self.where(near) + self.spots).softmax(2)
+        each = share @ torch.cat([seen, near], 1).transpose(1, 2)
+        place = self.place.expand(each.shape[0], -1, -1)
+        out: Tensor = self.read(torch.cat([each, place], 2))
+        return out
+
+
 class Features(nn.Module):
-    """Raw numbers to probabilities, [N, RAW_SIZE] to [N, FEATURE_SIZE]."""
+    """Raw numbers to probabilities, [N, RAW_SIZE] to [N, F]: all of `labels.FEATURES` but text."""
 
     parts_of: Tensor
     axes_of: Tensor
@@ -117,11 +149,11 @@ class Features(nn.Module):
         kind = cut["kind"].softmax(1)
         parts, state = cut["parts"].sigmoid(), cut["state"].sigmoid()
         can_have, has_axis = kind @ self.parts_of, kind @ self.axes_of
-        text = cut["text"].reshape(-1, LONGEST_TEXT, labels.LETTERS).softmax(2).flatten(1)
         return torch.cat(
             [
                 cut["thing"].sigmoid(),
                 cut["visible"].sigmoid(),
+                cut["written"].sigmoid(),
                 kind,
                 cut["color"].softmax(1),
                 cut["surface"].softmax(1),
@@ -130,7 +162,6 @@ class Features(nn.Module):
                 has_axis * (1 - state),
                 has_axis * state,
                 cut["count"].softmax(1),
-                text,
             ],
             1,
         )

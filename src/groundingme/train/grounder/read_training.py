@@ -1,4 +1,5 @@
-"""Teaches `nets.Read` every property of the thing in a crop, and where exactly its edges are."""
+"""Teaches `nets.Read` every property of the thing in a crop and where exactly its edges are, and
+`nets.Spell` what is written."""
 
 from __future__ import annotations
 
@@ -9,19 +10,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from groundingme.models.builtin.words import LONGEST_TEXT
 from groundingme.train.grounder import labels
 from groundingme.train.grounder.data import Shelf
 from groundingme.train.grounder.look_training import recolored
 from groundingme.train.grounder.loop import Step
-from groundingme.train.grounder.nets import Read
+from groundingme.train.grounder.nets import Read, Spell
 
 CLEAR = 0.45
 """Visible share below which nobody can be asked for parts, states, counts or writing."""
 
 
 def loss(
-    net: Read, crops: Tensor, thing: Tensor, visible: Tensor, edges: Tensor, target: Tensor
+    net: Read,
+    crops: Tensor,
+    thing: Tensor,
+    visible: Tensor,
+    edges: Tensor,
+    writing: Tensor,
+    target: Tensor,
 ) -> tuple[Tensor, dict[str, float]]:
     """Of a batch.
 
@@ -31,6 +37,7 @@ def loss(
         thing: 1 for a thing, 0 for none, [N].
         visible: Share of the thing that can be seen, [N].
         edges: Of the box in sides of the crop, [N, 4].
+        writing: Edges of what is written on it, all -1 where nothing is, [N, 4].
         target: Numbers as `labels.target` gives them, [N, TARGET_SIZE].
     """
     raw, got = net(crops)
@@ -44,7 +51,7 @@ def loss(
     seen = functional.binary_cross_entropy_with_logits(
         cut["visible"][:, 0], visible, reduction="none"
     )
-    terms["visible"] = _mean(seen, there)
+    terms["visible"] = 2 * _mean(seen, there)
     for name in ("kind", "color", "surface"):
         each = functional.cross_entropy(cut[name], column[name].clamp(min=0), reduction="none")
         terms[name] = _mean(each, there & (column[name] >= 0))
@@ -62,19 +69,20 @@ def loss(
     )
     terms["state"] = _mean(each, clear & (column["axis"] >= 0))
     letters = target[:, labels.LETTER_COLUMNS]
-    logits = cut["text"].reshape(len(raw), LONGEST_TEXT, labels.LETTERS)
-    each = functional.cross_entropy(
-        logits.flatten(0, 1), letters.clamp(min=0).flatten(), reduction="none"
-    ).reshape(letters.shape)
-    written = letters[:, :1] > 0
-    terms["text"] = 3 * _mean(each, clear[:, None] & written)
-    terms["blank"] = _mean(each, clear[:, None] & ~written)
-    fit = functional.smooth_l1_loss(got, edges, beta=0.02, reduction="none").sum(1)
+    each = functional.binary_cross_entropy_with_logits(
+        cut["written"][:, 0], (letters[:, 0] > 0).float(), reduction="none"
+    )
+    terms["written"] = _mean(each, clear)
+    fit = functional.smooth_l1_loss(got[:, :4], edges, beta=0.02, reduction="none").sum(1)
     terms["edges"] = 8 * _mean(fit, there)
+    fit = functional.smooth_l1_loss(got[:, 4:], writing, beta=0.02, reduction="none").sum(1)
+    terms["writing"] = 8 * _mean(fit, there & (writing[:, 2] > writing[:, 0]))
     total = torch.stack(list(terms.values())).sum()
-    figures = {name: float(terms[name].detach()) for name in ("kind", "parts", "state", "text")}
-    figures["edges"] = float(terms["edges"].detach())
+    figures = {name: float(terms[name].detach()) for name in _SHOWN}
     return total, figures
+
+
+_SHOWN = ("kind", "visible", "parts", "state", "written", "edges", "writing")
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -84,13 +92,37 @@ def _mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def step(net: Read, folder: Path, device: str, seed: int, size: int = 64) -> Step:
     """Batches of crops from the shelf in `folder`, recoloured at random."""
-    names = ("crops", "crop_thing", "crop_visible", "crop_edges", "crop_target")
+    names = ("crops", "crop_thing", "crop_visible", "crop_edges", "crop_writing", "crop_target")
     shelf = Shelf(folder, names)
     rng = np.random.default_rng([seed, 2])
 
+    shown = shelf.column("crop_visible")
+    hidden = np.flatnonzero((shelf.column("crop_thing") > 0) & (shown < 0.9))
+
     def draw() -> tuple[Tensor, dict[str, float]]:
-        drawn = shelf.draw(rng, size)
+        # Things that are partly hidden are rare and hard, so every fourth crop shows one.
+        chosen = rng.integers(0, len(shelf), size)
+        if len(hidden):
+            chosen[: size // 4] = rng.choice(hidden, size // 4)
+        drawn = shelf.rows(chosen)
         crops, *rest = (torch.from_numpy(drawn[name]).to(device) for name in names)
         return loss(net, recolored(crops, rng), *rest)
+
+    return draw
+
+
+def spell_step(net: Spell, folder: Path, device: str, seed: int, size: int = 96) -> Step:
+    """Batches of lines from the shelf in `folder`, recoloured at random."""
+    shelf = Shelf(folder, ("lines", "line_text"))
+    rng = np.random.default_rng([seed, 4])
+
+    def draw() -> tuple[Tensor, dict[str, float]]:
+        drawn = shelf.draw(rng, size)
+        lines = torch.from_numpy(drawn["lines"]).to(device)
+        text = torch.from_numpy(drawn["line_text"]).to(device).long()
+        logits = net(recolored(lines, rng))
+        each = functional.cross_entropy(logits.flatten(0, 1), text.flatten(), reduction="none")
+        right = (logits.argmax(2) == text).all(1).float().mean()
+        return each.mean(), {"right": float(right)}
 
     return draw

@@ -87,7 +87,7 @@ def train_look(plan: Plan) -> None:
     net = nets.Look().to(plan.device, memory_format=torch.channels_last)
     step = look_training.step(net, plan.data, plan.device, plan.seed)
     path = plan.out / "look.pt"
-    loop.train(net, step, path, seconds=plan.seconds(0.24), device=plan.device, say=say)
+    loop.train(net, step, path, seconds=plan.seconds(0.22), device=plan.device, say=say)
     export.export_look(net, plan.weights / "look.onnx")
 
 
@@ -101,8 +101,20 @@ def train_read(plan: Plan) -> None:
     net = nets.Read().to(plan.device, memory_format=torch.channels_last)
     step = read_training.step(net, plan.data, plan.device, plan.seed)
     path = plan.out / "read.pt"
-    loop.train(net, step, path, seconds=plan.seconds(0.4), device=plan.device, say=say)
+    loop.train(net, step, path, seconds=plan.seconds(0.32), device=plan.device, say=say)
     export.export_read(net, plan.weights / "read.onnx")
+
+
+def train_spell(plan: Plan) -> None:
+    """Trains and exports the net that reads writing."""
+    from groundingme.train.grounder import export, loop, nets, read_training
+
+    _prepare(plan)
+    net = nets.Spell().to(plan.device)
+    step = read_training.spell_step(net, plan.data, plan.device, plan.seed)
+    path = plan.out / "spell.pt"
+    loop.train(net, step, path, seconds=plan.seconds(0.16), device=plan.device, say=say)
+    export.export_spell(net, plan.weights / "spell.onnx")
 
 
 def train_early_match(plan: Plan) -> None:
@@ -118,7 +130,7 @@ def train_early_match(plan: Plan) -> None:
     desk = match_training.Desk(pages, None, numbers, 0.0, plan.seed)
     step = match_training.step(net, desk, plan.device)
     path = plan.out / "early.pt"
-    seconds = plan.seconds(0.66)
+    seconds = plan.seconds(0.68)
     loop.train(net, step, path, seconds=seconds, device=plan.device, rate=1.5e-3, say=say)
 
 
