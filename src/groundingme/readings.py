@@ -28,6 +28,8 @@ _ALIKE = 0.95
 _DRAWS = 2000
 _SEED = 20251217
 
+_PLAIN = ("abs", "n1000")
+"""Of formats that fit alike, the ones to take first."""
 _LEAST_MARGIN = 0.05
 _LEAST_IOU = 0.3
 _LEAST_BOXES = 10
@@ -112,7 +114,7 @@ def calibrations() -> list[Calibration]:
     path = path_of_calibrations()
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[Calibration])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise UsageError(
@@ -228,7 +230,7 @@ def _preferred(
     alike: list[str], first: str, ious: Mapping[str, NDArray[np.float64]], expected: str
 ) -> str:
     """Of formats that fit alike, the expected or plainest one, unless `first` is surely better."""
-    for name in (expected, *alike):
+    for name in (expected, *_PLAIN, *alike):
         if name == first or (name in alike and _interval(ious[first] - ious[name])[0] <= 0):
             return name
     return first
@@ -244,6 +246,10 @@ def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
 
 
 _SPREAD_BOXES = 20
+_INSIDE, _REACH = 0.8, 0.75
+"""Below one of these a declared format is suspected."""
+_FINE, _FAR = 0.98, 0.85
+"""What the format named instead must have of both."""
 _SPREAD_FORMATS = (
     "n1000",
     "n1",
@@ -267,7 +273,7 @@ def spread_hint(
     In the right format boxes lie inside their images and, taken together, reach nearly to the
     far edges. There is a hint only where at least 20 images of known size have a box, the
     declared format throws a fifth of them out of the image or leaves them in its upper left part,
-    and another format does neither.
+    and another format does neither. Images little larger than 1000 pixels tell nothing.
 
     Args:
         samples: Of the data set.
@@ -284,11 +290,12 @@ def spread_hint(
     written, sent = scores.written[rows], sent[rows]
     declared = COORD_FORMATS[scores.coords]
     inside, reach = _spread(declared, written, sent)
-    if declared.bins or (inside >= 0.8 and reach >= 0.6):
+    squeezed = inside >= _INSIDE
+    if declared.bins or (squeezed and reach >= _REACH):
         return ""
     for name in _SPREAD_FORMATS:
         fine, far = _spread(COORD_FORMATS[name], written, sent)
-        if fine >= 0.98 and far >= max(0.75, reach * 1.2 if inside >= 0.8 else 0):
+        if fine >= _FINE and far >= (max(_FAR, 1.2 * reach) if squeezed else _REACH):
             return (
                 f"these boxes look like {_in_words(COORD_FORMATS[name])}, the declared format is "
                 f"{_in_words(declared)}: find out with groundingme calibrate, or declare it with "
