@@ -40,11 +40,11 @@ $(VENV)/core: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,google,anthropic]"
 	touch $@ $(VENV)/core
 
 # Torch first and by itself, so that its CPU build is taken where there is one.
 $(VENV)/train: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[dev,train]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,google,anthropic,train,transformers]"
 	touch $@ $(VENV)/dev $(VENV)/core
