@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,15 +21,23 @@ CACHE = Path(
 ).resolve()
 
 
-def python_with(*requirements: str) -> Path:
-    """A Python of its own with these packages; the test skips where they cannot be had."""
-    digest = hashlib.sha256("\n".join((sys.version, *requirements)).encode()).hexdigest()[:12]
+def python_with(*requirements: str, alone: Sequence[str] = ()) -> Path:
+    """A Python of its own with these packages; the test skips where they cannot be had.
+
+    Args:
+        *requirements: Installed with what they depend on.
+        alone: Installed without, where a package is wanted for the files in it.
+    """
+    key = "\n".join((sys.version, *requirements, "alone", *alone))
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     home = CACHE / f"venv-{digest}"
     python = home / "bin" / "python"
     if not (home / "ready").exists():
         shutil.rmtree(home, ignore_errors=True)
         _run(sys.executable, "-m", "venv", str(home))
         _run(str(python), "-m", "pip", "install", "--quiet", *requirements)
+        if alone:
+            _run(str(python), "-m", "pip", "install", "--quiet", "--no-deps", *alone)
         (home / "ready").touch()
     return python
 
