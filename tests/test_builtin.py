@@ -334,6 +334,7 @@ def test_the_weights_are_small() -> None:
     assert {path.name for path in WEIGHTS.glob("*.onnx")} == {
         "look.onnx",
         "read.onnx",
+        "spell.onnx",
         "match.onnx",
         "match-positive-only.onnx",
     }

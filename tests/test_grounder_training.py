@@ -14,9 +14,10 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
+from groundingme.datasets.scenes.render import draw  # noqa: E402
 from groundingme.datasets.scenes.scene import Scene, Stage, Thing  # noqa: E402
 from groundingme.models.builtin import seeing  # noqa: E402
-from groundingme.models.builtin.nets import Nets  # noqa: E402
+from groundingme.models.builtin.nets import Nets, Seen  # noqa: E402
 from groundingme.models.builtin.words import encode, spell  # noqa: E402
 from groundingme.train.grounder import (  # noqa: E402
     data,
@@ -31,7 +32,7 @@ from groundingme.train.grounder import (  # noqa: E402
     stages,
 )
 from groundingme.train.grounder.match import Match  # noqa: E402
-from groundingme.train.grounder.nets import Features, Look, Read  # noqa: E402
+from groundingme.train.grounder.nets import Features, Look, Read, Spell  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -62,8 +63,8 @@ def falls(net: torch.nn.Module, step: loop.Step, steps: int) -> tuple[float, flo
 def test_look_learns(drawn: Path) -> None:
     torch.manual_seed(0)
     net = Look()
-    first, last = falls(net, look_training.step(net, drawn, "cpu", 0, size=2), 16)
-    assert last < 0.7 * first
+    first, last = falls(net, look_training.step(net, drawn, "cpu", 0, size=3), 28)
+    assert last < 0.75 * first
 
 
 def test_read_learns(drawn: Path) -> None:
@@ -71,6 +72,13 @@ def test_read_learns(drawn: Path) -> None:
     net = Read()
     first, last = falls(net, read_training.step(net, drawn, "cpu", 0, size=24), 24)
     assert last < 0.85 * first
+
+
+def test_spell_learns(drawn: Path) -> None:
+    torch.manual_seed(0)
+    net = Spell()
+    first, last = falls(net, read_training.spell_step(net, drawn, "cpu", 0, size=12), 80)
+    assert last < 0.4 * first
 
 
 def test_match_learns(drawn: Path) -> None:
@@ -81,7 +89,7 @@ def test_match_learns(drawn: Path) -> None:
         pages, None, {word: number for number, word in enumerate(words)}, 0.3, 0
     )
     net = Match(len(words), width=32, rounds=2, heads=4, inner=32)
-    first, last = falls(net, match_training.step(net, desk, "cpu", size=16), 60)
+    first, last = falls(net, match_training.step(net, [desk], "cpu", size=16), 60)
     assert last < 0.8 * first
 
 
@@ -178,16 +186,15 @@ def test_features_of_certain_numbers_are_the_targets() -> None:
     for name in ("kind", "color", "surface", "count"):
         raw[0, labels.RAW[name].start + row[labels.TARGETS[name]]] = 20
     raw[0, labels.RAW["parts"].start + labels.PART_NAMES.index("handle")] = 20
-    for place, letter in enumerate(row[labels.LETTER_COLUMNS]):
-        raw[0, labels.RAW["text"].start + place * labels.LETTERS + letter] = 20
+    raw[0, labels.RAW["written"]] = 20
     found = Features()(raw)[0]
-    assert found.shape == (labels.FEATURE_SIZE,)
+    assert found.shape == (labels.FEATURES["text"].start,)
     on = {name: found[part] for name, part in labels.FEATURES.items()}
+    assert on["written"].item() > 0.99
     assert on["kind"].argmax() == labels.KIND_NAMES.index("mug")
     assert on["present"].sum().item() == pytest.approx(1, abs=1e-3)
     assert on["absent"].sum().item() == pytest.approx(0, abs=1e-3)
     assert on["first"].sum().item() == pytest.approx(0, abs=1e-3)
-    assert on["text"].reshape(5, -1).argmax(1).tolist() == spell("B").tolist()
 
 
 def test_simulated_readings_are_mostly_right() -> None:
@@ -235,9 +242,10 @@ def test_an_offset_moves_answers_to_none() -> None:
 @pytest.mark.slow
 def test_onnx_files_answer_as_torch_does(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    look, read, match = Look().eval(), Read().eval(), Match(20).eval()
+    look, read, spell, match = Look().eval(), Read().eval(), Spell().eval(), Match(20).eval()
     export.export_look(look, tmp_path / "look.onnx")
     export.export_read(read, tmp_path / "read.onnx")
+    export.export_spell(spell, tmp_path / "spell.onnx")
     export.export_match(match, tmp_path / "match.onnx")
     words = ["<pad>", "<unk>", "<quote>", "the", "red", "mug"]
     export.write_table(tmp_path, words, {"match": 0.5})
@@ -254,20 +262,49 @@ def test_onnx_files_answer_as_torch_does(tmp_path: Path) -> None:
         raw, wanted = read(torch.from_numpy(crops))
         assert np.abs(features - Features()(raw).numpy()).max() < 5e-3
         assert np.abs(edges - wanted.numpy()).max() < 5e-3
-        from groundingme.models.builtin.nets import Seen
-
+        lines = rng.integers(0, 256, (5, *seeing.LINE, 3), np.uint8)
+        text = nets._run("spell", {"lines": lines})[0]
+        exact = spell(torch.from_numpy(lines)).softmax(2).flatten(1).numpy()
+        assert np.abs(text - exact).max() < 5e-3
         boxes = rng.uniform(0, 50, (5, 4))
         boxes[:, 2:] += 60
+        features = np.concatenate([features, text], 1)
+        assert features.shape[1] == labels.FEATURE_SIZE
         seen = Seen(boxes, features, seeing.places(boxes, 200, 150))
         scores = nets.match("match", seen, 'the red mug "A"')
         numbers, letters = encode('the red mug "A"', {word: i for i, word in enumerate(words)})
         tensors = [torch.from_numpy(array[None]) for array in (features, seen.places)]
         tensors += [torch.ones(1, 5)]
         tensors += [torch.from_numpy(array[None]) for array in (numbers, letters)]
-        exact = match(*tensors)[0][0].numpy()
-        exact[-1] += 0.5
-        assert np.abs(scores - exact).max() < 0.05
+        wanted_scores = match(*tensors)[0][0].numpy()
+        wanted_scores[-1] += 0.5
+        assert np.abs(scores - wanted_scores).max() < 0.05
     assert sum(path.stat().st_size for path in tmp_path.glob("*.onnx")) < 4_000_000
+
+
+def test_windows_that_show_things_behind_others_are_found() -> None:
+    apart = [[0.0, 0, 10, 10, 1], [20, 0, 30, 10, 1], [0, 0, 0, 0, -1]]
+    behind = [[0.0, 0, 10, 10, 1], [8, 0, 30, 10, 1], [0, 0, 0, 0, -1]]
+    open_one = [[0.0, 0, 10, 10, 1], [8, 0, 30, 10, 0], [0, 0, 0, 0, -1]]
+    boxes = np.array([apart, behind, open_one], np.float32)
+    assert look_training.crowded(boxes).tolist() == [False, True, False]
+
+
+def test_writing_is_found_where_it_stands() -> None:
+    for number in range(40):
+        scene = data.scene_of("train", number)[0]
+        signs = [i for i, one in enumerate(scene.things) if one.kind == "sign" and one.visible == 1]
+        if signs:
+            break
+    found = data.writing(draw(scene), scene)
+    assert (found[[i for i, one in enumerate(scene.things) if not one.text]] == -1).all()
+    for which in signs:
+        x1, y1, x2, y2 = scene.things[which].box
+        a, b, c, d = found[which]
+        assert x1 <= a < c <= x2
+        assert y1 <= b < d <= y2
+        assert (c - a) > 0.3 * (x2 - x1)
+        assert (d - b) < 0.6 * (y2 - y1), "a sign has a post below its word"
 
 
 def test_windows_and_crops_show_the_boxes_they_come_with(drawn: Path) -> None:

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-LEAST_CENTRE = 0.2
-"""Lowest probability of a centre that is looked at further."""
+LEAST_CENTRE = 0.12
+"""Lowest probability of a centre in the whole picture that is looked at further."""
+
+LEAST_CLOSER = 0.2
+"""The same in a closer look, which sees parts of large things as things of their own."""
 
 LEAST_THING = 0.3
 """Lowest probability of a thing that is still one."""
@@ -95,24 +98,28 @@ class Nets:
 
     def look(self, picture: Image.Image) -> tuple[NDArray[np.float64], seeing.Array]:
         """Boxes [n, 4] in pixels of the picture and how certain each is [n], best first."""
-        found, scores = [], []
+        found, scores, ranks = [], [], []
         for number, scale in enumerate(seeing.scales(*picture.size)):
             sheet, (sx, sy) = seeing.canvas(picture, scale)
             centres, sides = self._run("look", {"picture": sheet[None]})
-            boxes, certain = seeing.peaks(centres[0], sides[0], LEAST_CENTRE, 2 * seeing.MOST)
+            least = LEAST_CLOSER if number else LEAST_CENTRE
+            boxes, certain = seeing.peaks(centres[0], sides[0], least, 2 * seeing.MOST)
             if number:
                 # A closer look is for what was too small before; what it cuts apart is large.
                 small = np.max(boxes[:, 2:] - boxes[:, :2], axis=1, initial=0) <= seeing.SMALL
                 boxes, certain = boxes[small], certain[small]
             found.append(boxes / [sx, sy, sx, sy])
+            scores.append(certain)
             # Of one thing seen twice, the closer look has the better box.
-            scores.append(certain + 0.5 * number)
-        boxes, certain = np.concatenate(found), np.concatenate(scores)
+            ranks.append(certain + 0.5 * number)
+        boxes, certain, rank = (np.concatenate(parts) for parts in (found, scores, ranks))
         boxes = np.clip(boxes, 0, [*picture.size] * 2)
         solid = np.min(boxes[:, 2:] - boxes[:, :2], axis=1, initial=np.inf) >= 1.0
-        boxes, certain = boxes[solid], certain[solid]
-        keep = seeing.distinct(boxes, certain, 0.5)[: seeing.MOST]
-        return boxes[keep], certain[keep]
+        boxes, certain, rank = boxes[solid], certain[solid], rank[solid]
+        keep = seeing.distinct(boxes, rank, 0.5)
+        boxes, certain = boxes[keep], certain[keep]
+        best = np.argsort(-certain, kind="stable")[: seeing.MOST]
+        return boxes[best], certain[best]
 
     def read(
         self, picture: Image.Image, boxes: NDArray[np.float64]

@@ -27,7 +27,7 @@ LINE = (32, 64)
 CONTEXT = 1.4
 """Side of the square that is cropped, in longer sides of the box."""
 
-MOST = 28
+MOST = 40
 """Most things seen in one picture."""
 
 STRIDE = 4

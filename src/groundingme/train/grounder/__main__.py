@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m groundingme.train.grounder", description=main.__doc__
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of everything made")
-    parser.add_argument("--minutes", type=float, default=50.0, help="of training on two cores")
-    parser.add_argument("--pictures", type=int, default=5000, help="training scenes drawn")
+    parser.add_argument("--minutes", type=float, default=42.0, help="of training on two cores")
+    parser.add_argument("--pictures", type=int, default=4000, help="training scenes drawn")
     parser.add_argument("--pages", type=int, default=16000, help="training scenes asked about")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches")

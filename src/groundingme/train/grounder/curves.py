@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from PIL import ImageDraw
 
 PANELS = (
-    ("look", "look: focal loss, and overlap of boxes", ("focal", "iou")),
-    ("read", "read: loss of kind, text, state, parts", ("kind", "text", "state", "parts")),
-    ("early", "match on simulated readings: share right, loss of marks", ("right", "marks")),
-    ("match", "match on real readings: share right, loss of marks", ("right", "marks")),
-    ("match-positive-only", "the same, positives only", ("right", "marks")),
+    ("look", "look: focal loss; what boxes lack in overlap", ("focal", "1 - iou")),
+    ("read", "read: loss of kind, state, parts, edges", ("kind", "state", "parts", "edges")),
+    ("spell", "spell: loss; share of texts not right", ("loss", "1 - right")),
+    ("early", "match, simulated readings: loss of marks; share wrong", ("marks", "1 - right")),
+    ("match", "match, with real readings", ("marks", "1 - right")),
+    ("match-positive-only", "the same, positives only", ("marks", "1 - right")),
 )
 _COLORS = ("#1f5fbf", "#c0392b", "#2e8b57", "#8e44ad")
 _W, _H, _EDGE = 440, 250, 44
@@ -75,7 +76,8 @@ def _panel(
     for place, (figure, color) in enumerate(zip(figures, _COLORS, strict=False)):
         points = []
         for line in lines:
-            value = min(_HIGHEST, max(_LOWEST, line[figure]))
+            raw = line[figure.removeprefix("1 - ")]
+            value = min(_HIGHEST, max(_LOWEST, raw if raw == line.get(figure) else 1 - raw))
             points.append(
                 (
                     left + wide * line["seconds"] / end,

@@ -65,13 +65,13 @@ class _Matcher(nn.Module):
         return scores
 
 
-def folded(net: nn.Module) -> nn.Module:
+def folded(net: nn.Module) -> Any:
     """A copy for inference, each batch normalisation folded into the convolution before it."""
     import copy
 
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    fresh = copy.deepcopy(net).cpu().eval()
+    fresh: Any = copy.deepcopy(net).cpu().eval()
     for part in fresh.modules():
         if isinstance(part, nn.Sequential) and len(part) > 1:
             first, second = part[0], part[1]

@@ -64,7 +64,7 @@ def train(
     part, curve = path.with_suffix(".part"), path.with_suffix(".curve.jsonl")
     matrices = [weight for weight in net.parameters() if weight.ndim > 1]
     others = [weight for weight in net.parameters() if weight.ndim <= 1]
-    groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, rate, betas=(0.9, 0.98), weight_decay=decay, fused=True)
     before, steps = 0.0, 0
     if part.exists():
@@ -84,7 +84,7 @@ def train(
             group["lr"] = rate * warm * slope
         loss, figures = step()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         steps += 1

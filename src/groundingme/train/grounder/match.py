@@ -89,7 +89,8 @@ class _Gated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.into(self.norm(x)).chunk(2, -1)
-        return x + self.out(a * nn.functional.gelu(b))
+        out: Tensor = x + self.out(a * nn.functional.gelu(b))
+        return out
 
 
 class _Words(nn.Module):

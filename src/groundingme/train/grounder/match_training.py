@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -206,11 +208,12 @@ def loss(net: Match, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]
     return answer + way, {"right": float(right), "marks": float(way.detach())}
 
 
-def step(net: Match, desk: Desk, device: str, size: int = 64) -> Step:
-    """Batches from a desk."""
+def step(net: Match, desks: Sequence[Desk], device: str, size: int = 64) -> Step:
+    """Batches from several desks in turn."""
+    turn = itertools.cycle(desks)
 
     def draw() -> tuple[Tensor, dict[str, float]]:
-        batch = {name: array.to(device) for name, array in desk.draw(size).items()}
+        batch = {name: array.to(device) for name, array in next(turn).draw(size).items()}
         return loss(net, batch)
 
     return draw

@@ -54,9 +54,7 @@ class Look(nn.Module):
         self.out = nn.Conv2d(top, 20, 1)
         with torch.no_grad():
             self.out.weight.mul_(0.1)
-            self.out.bias.zero_()
-            self.out.bias[:4] = -3.5
-            self.out.bias[4:] = 1.0
+            self.out.bias = nn.Parameter(torch.tensor([-3.5] * 4 + [1.0] * 16))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 [B, H, W, 3], sides multiples of 32, to logits [B, h, w] and sides [B, 4, h, w].
@@ -94,7 +92,8 @@ class Read(nn.Module):
         self.edges = nn.Linear(neck, 8)
         with torch.no_grad():
             self.edges.weight.mul_(0.1)
-            self.edges.bias.copy_(torch.tensor([0.15, 0.15, 0.85, 0.85, 0.3, 0.4, 0.7, 0.6]))
+            start = [0.15, 0.15, 0.85, 0.85, 0.3, 0.4, 0.7, 0.6]
+            self.edges.bias = nn.Parameter(torch.tensor(start))
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 [N, 64, 64, 3] to raw numbers [N, RAW_SIZE] and edges [N, 8] in sides of a crop.

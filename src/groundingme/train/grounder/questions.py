@@ -9,11 +9,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from groundingme.datasets.scenes.generator import Question, ask
 from groundingme.datasets.scenes.logic import YES, Phrase, Relation, evaluate, only
 from groundingme.datasets.scenes.scene import Scene
 from groundingme.models.builtin.words import SPECIAL, tokens
+from groundingme.taxonomy import REJECTION, SUBTASKS
 from groundingme.train.grounder.data import scene_of
 
 _OF_ONE = ("color", "surface", "part", "no-part", "state", "text", "count", "covered", "cut")
@@ -113,19 +115,19 @@ def vocabulary(pages: Iterable[Page]) -> list[str]:
     return [*SPECIAL, *words]
 
 
-def mixture(
-    exercises: list[Exercise], negatives: float
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """How likely each exercise is drawn: subtasks evenly, rejections with a share of their own."""
+def mixture(exercises: list[Exercise], negatives: float) -> NDArray[np.float64]:
+    """How likely each exercise is drawn: rejections with a share of their own, evenly.
+
+    Positives half evenly over the subtasks, half in the benchmark's proportions.
+    """
     names = [(one.l1, one.l2) for one in exercises]
     counts = Counter(names)
-    rejections = {name for name, one in zip(names, exercises, strict=True) if one.target < 0}
-    positives = set(counts) - rejections
-    weights = []
-    for name in names:
-        share = (
-            negatives / len(rejections) if name in rejections else (1 - negatives) / len(positives)
-        )
-        weights.append(share / counts[name])
-    total = np.array(weights)
-    return np.asarray(total / total.sum())
+    size = {(row.l1, row.l2): row.samples for row in SUBTASKS}
+    positives = [name for name in counts if name[0] != REJECTION]
+    rejections = [name for name in counts if name[0] == REJECTION]
+    total = sum(size[name] for name in positives)
+    share = {name: negatives / len(rejections) for name in rejections}
+    for name in positives:
+        share[name] = (1 - negatives) * (0.5 / len(positives) + 0.5 * size[name] / total)
+    weights = np.array([share[name] / counts[name] for name in names])
+    return np.asarray(weights / weights.sum())
