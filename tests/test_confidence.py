@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundingme.confidence import Token, from_tokens
+from groundingme.models.confidence import Token, from_tokens
 
 
 def tokens(*parts: str | tuple[str, float] | tuple[str, float, dict[str, float]]) -> list[Token]:

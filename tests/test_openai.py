@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import email.utils
+import json
+import math
 import socket
 import time
 from typing import Any
@@ -71,6 +73,39 @@ def test_images_of_any_size_arrive_whole(size: int) -> None:
         ask(server.base_url, image=Encoded(data[:size], "image/png", 1, 1))
     url = server.requests[0]["messages"][0]["content"][0]["image_url"]["url"]
     assert base64.b64decode(url.removeprefix("data:image/png;base64,")) == data[:size]
+
+
+def test_log_probabilities_become_a_confidence() -> None:
+    content = [
+        {"token": '{"bbox_2d": ', "logprob": 0.0, "top_logprobs": []},
+        {"token": "null", "logprob": -0.5, "top_logprobs": [{"token": "[", "logprob": -1.5}]},
+        {"token": "}", "logprob": 0.0},
+    ]
+    reply = {
+        "choices": [
+            {
+                "message": {"content": '{"bbox_2d": null}'},
+                "finish_reason": "stop",
+                "logprobs": {"content": content},
+            }
+        ]
+    }
+    with ChatServer({"Where?": [Reply(body=json.dumps(reply).encode())]}) as server:
+        found = ask(server.base_url, logprobs=True)
+        assert server.requests[0]["logprobs"] is True
+        assert server.requests[0]["top_logprobs"] == 10
+    assert found.confidence == pytest.approx(1 / (1 + math.exp(-1.0)))
+    assert found.coordinate_logprob is None
+    assert answered(Reply(body=json.dumps(reply).encode())).confidence == found.confidence
+
+
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_a_key_in_a_servers_error_is_masked(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-0123456789")
+    said = json.dumps({"error": {"message": "bad key sk-secret-0123456789, token abcdefghij"}})
+    with pytest.raises(RequestError) as caught:
+        answered(Reply(status=status, body=said.encode()), headers={"X-Token": "abcdefghij"})
+    assert "bad key ***, token ***" in str(caught.value)
 
 
 def test_without_an_image_the_text_alone_is_sent() -> None:

@@ -83,6 +83,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         attempts: Requests made for this line, the last one included.
         served_model: Model name as the server reports it.
         confidence: The model's own probability of its answer, in [0, 1]; None where it has none.
+        coordinate_logprob: Mean log-probability of the tokens that write the box; None where the
+            server gave none.
         image_digest: `sha256:` and hex digits of the bytes that were sent; "" when none were.
         sent_width: Width of the image as sent, in pixels; 0 when none was.
         sent_height: Height of the image as sent, in pixels; 0 when none was.
@@ -105,6 +107,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempts: int = 1
     served_model: str = ""
     confidence: float | None = None
+    coordinate_logprob: float | None = None
     image_digest: str = ""
     sent_width: int = 0
     sent_height: int = 0

@@ -21,6 +21,7 @@ import msgspec
 
 from groundingme.errors import FatalError, RequestError, RetryableError, UsageError
 from groundingme.models import PROVIDERS, Model, Request
+from groundingme.models.confidence import Token, from_tokens
 from groundingme.schema import Generation
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _URL = re.compile(r"https?://[^/\s]+(?:/\S*)?")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+_ALTERNATIVES = 10
+"""Likeliest tokens that are asked for at each place, for the confidence."""
+
+_SECRET = 8
+"""Fewest characters of a key or header that is masked; shorter ones are ordinary words."""
 
 _PIECE = 3 * 2**16
 """Bytes of an image that are turned into base64 and written at once; a multiple of 3."""
@@ -48,6 +55,8 @@ class OpenAI(Model):
         headers: Sent with every request.
         timeout: Seconds to wait for one whole reply.
         max_tokens_field: `max_completion_tokens`, or `max_tokens` for servers that want that.
+        logprobs: Ask for log-probabilities, from which the confidence comes: see `confidence`.
+            Servers that have none refuse or ignore it.
     """
 
     def __init__(
@@ -60,6 +69,7 @@ class OpenAI(Model):
         headers: Mapping[str, str] | None = None,
         timeout: float | str = 600.0,
         max_tokens_field: str = "max_completion_tokens",
+        logprobs: bool | str = False,
     ) -> None:
         url = base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
         if not _URL.fullmatch(url):
@@ -82,6 +92,7 @@ class OpenAI(Model):
         self._headers = dict(headers or {})
         self._timeout = float(timeout)
         self._max_tokens_field = max_tokens_field
+        self._logprobs = str(logprobs).lower() in ("true", "1", "yes", "on")
         self._session: aiohttp.ClientSession | None = None
 
     def settings(self) -> dict[str, Any]:
@@ -143,6 +154,7 @@ class OpenAI(Model):
             "model": self._served,
             "temperature": request.temperature,
             self._max_tokens_field: request.max_tokens,
+            **({"logprobs": True, "top_logprobs": _ALTERNATIVES} if self._logprobs else {}),
             **merged(request.extra, self._extra),
         }
         system = b""
@@ -163,7 +175,7 @@ class OpenAI(Model):
     def _read(self, request: Request, content: bytes, latency: float) -> Generation:
         reply = _decode(content)
         if reply.error:
-            raise RetryableError("bad-reply", _words(reply.error))
+            raise RetryableError("bad-reply", self._masked(_words(reply.error)))
         if not reply.choices:
             raise RetryableError("bad-reply", "the reply has no choices")
         choice = reply.choices[0]
@@ -174,6 +186,7 @@ class OpenAI(Model):
             raise RetryableError("bad-reply", "the reply has no content")
         usage = reply.usage or _Usage()
         details = usage.completion_tokens_details or _Details()
+        sure = from_tokens(text, _tokens(choice.logprobs)) if choice.logprobs else None
         return Generation(
             id=request.id,
             trajectory=request.trajectory,
@@ -185,13 +198,23 @@ class OpenAI(Model):
             reasoning_tokens=details.reasoning_tokens,
             latency=round(latency, 4),
             served_model=reply.model or "",
+            confidence=sure.answer if sure else None,
+            coordinate_logprob=sure.coordinates if sure else None,
         )
+
+    def _masked(self, text: str) -> str:
+        """The text without the key or a header's value, which some servers repeat in errors."""
+        for secret in (os.environ.get(self._key_env, ""), *self._headers.values()):
+            if len(secret) >= _SECRET:
+                text = text.replace(secret, "***")
+        return text
 
     def _refused(self, status: int, content: bytes, retry_after: str | None) -> RequestError:
         try:
             said = _words(json.loads(content))
         except ValueError:
             said = " ".join(content[:200].decode(errors="replace").split())
+        said = self._masked(said)
         where = f"{self.base_url} answered {status}: {said or 'nothing'}"
         if _NO_EYES.search(said):
             return FatalError("no-images", f"{where}; serve a model that sees", status=status)
@@ -213,6 +236,13 @@ class OpenAI(Model):
             wait = _seconds(retry_after)
             return RetryableError("server", where, status=status, retry_after=wait)
         return RequestError("bad-request", where, status=status)
+
+
+def _tokens(logprobs: _Logprobs) -> list[Token]:
+    return [
+        Token(one.token, one.logprob, tuple((o.token, o.logprob) for o in one.top_logprobs or ()))
+        for one in logprobs.content or ()
+    ]
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,9 +319,25 @@ class _Message(msgspec.Struct):
     refusal: str | None = None
 
 
+class _Alternative(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class _Sampled(msgspec.Struct):
+    token: str
+    logprob: float
+    top_logprobs: list[_Alternative] | None = None
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Sampled] | None = None
+
+
 class _Choice(msgspec.Struct):
     message: _Message
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
 
 
 class _Reply(msgspec.Struct):
