@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,17 +47,22 @@ def showcase(runs: Path, report: Path, *, limit: int | None = None, as_json: boo
 
     Args:
         runs: Folder of runs; an interrupted one goes on there.
-        report: HTML file to write.
+        report: HTML file to write; the pictures are drawn into a folder beside it.
         limit: The first N samples only.
         as_json: Print one JSON object instead of the table.
     """
     from groundingme.datasets import load_dataset
+    from groundingme.datasets.export import export
     from groundingme.evaluation import evaluate
     from groundingme.progress import for_terminal
     from groundingme.report import page
 
-    click.echo("Composing the scenes ...", err=True)
-    dataset = load_dataset("scenes").select(limit=limit)
+    folder = report.with_name("scenes" if limit is None else f"scenes-{limit}")
+    click.echo(f"Drawing the scenes into {folder} ...", err=True)
+    drawn = load_dataset("scenes").select(limit=limit)
+    # Drawn once, on all cores, for all models.
+    dataset = load_dataset(str(export(drawn, folder, layout="folder", workers=os.cpu_count() or 1)))
+    dataset.name = "scenes"
     results = []
     for model in MODELS:
         click.echo(f"Asking {model} ...", err=True)

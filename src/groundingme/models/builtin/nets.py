@@ -216,7 +216,7 @@ class Memory:
         most: Pictures remembered.
     """
 
-    def __init__(self, most: int = 64) -> None:
+    def __init__(self, most: int = 1200) -> None:
         self._most = most
         self._kept: OrderedDict[str, Future[Seen]] = OrderedDict()
         self._lock = threading.Lock()
