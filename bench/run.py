@@ -97,6 +97,7 @@ def server(latency_ms: int) -> Iterator[str]:
     finally:
         process.stdin.close()
         process.wait()
+        process.stdout.close()
 
 
 def asking(

@@ -228,11 +228,13 @@ def test_a_request_that_the_server_refuses_fails_alone() -> None:
         ("7", 7, 7),
         ("0.5", 0.5, 0.5),
         ("-3", 0, 0),
-        (email.utils.formatdate(time.time() + 30, usegmt=True), 20, 31),
+        ("in 30 s", 1, 31),
         ("soon", None, None),
     ],
 )
 def test_retry_after(header: str, least: float | None, most: float | None) -> None:
+    if header == "in 30 s":
+        header = email.utils.formatdate(time.time() + 30, usegmt=True)
     with pytest.raises(RetryableError) as caught:
         answered(Reply(status=429, headers={"Retry-After": header}))
     waits = caught.value.retry_after

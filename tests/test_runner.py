@@ -48,15 +48,20 @@ def scripted(script: Callable[[Request], str]) -> Mock:
 
 
 class Busy(Model):
-    """Counts the requests that are in flight."""
+    """Counts the requests that are in flight, and answers none before `crowd` of them are."""
 
-    def __init__(self) -> None:
+    def __init__(self, crowd: int) -> None:
         self.name = "mock/busy"
         self.now = self.most = 0
+        self._crowd = crowd
+        self._met = asyncio.Event()
 
     async def generate(self, request: Request) -> Generation:
         self.now += 1
         self.most = max(self.most, self.now)
+        if self.most >= self._crowd:
+            self._met.set()
+        await self._met.wait()
         await asyncio.sleep(0.01)
         self.now -= 1
         return Generation(id=request.id, text="null")
@@ -64,7 +69,7 @@ class Busy(Model):
 
 @pytest.mark.parametrize("concurrency", [1, 7, 100])
 def test_as_many_in_flight_as_asked_for_and_no_more(concurrency: int) -> None:
-    model = Busy()
+    model = Busy(min(concurrency, 40))
     assert len(run(model, samples(40), concurrency=concurrency)) == 40
     assert model.most == min(concurrency, 40)
 
@@ -232,7 +237,7 @@ def test_images_are_held_within_the_budget_and_let_go(
 ) -> None:
     monkeypatch.setattr(runner, "BYTES_IN_FLIGHT", budget * len(Fresh.data))
     monkeypatch.setattr(Counted, "most", 0)
-    run(Busy(), samples(50, Fresh()), concurrency=8)
+    run(Busy(most), samples(50, Fresh()), concurrency=8)
     # One more is read while the last ones are in flight.
     assert most <= Counted.most <= most + 1
     assert Counted.alive == 0
