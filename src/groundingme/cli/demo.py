@@ -71,7 +71,7 @@ def showcase(runs: Path, report: Path, *, limit: int | None = None, as_json: boo
             click.echo("Interrupted; the same command goes on.", err=True)
             raise SystemExit(130)
     lead = gap(results[0], results[1])
-    page.save(results, dataset, report, lead=lead)
+    page.save(results, dataset, report, lead=lead, drawn=results[:2])
     address = report.resolve().as_uri()
     if as_json:
         print_json({"results": [one.as_dict() for one in results], "report": address})

@@ -41,17 +41,25 @@ COLORS = ("#f04438", "#7a5af8", "#f79009", "#0ba5ec", "#ee46bc", "#667085")
 """Of each run's boxes, in order; the target is green."""
 
 
-def page(results: Sequence[Result], dataset: Dataset, *, pictures: int = 24, lead: str = "") -> str:
+def page(
+    results: Sequence[Result],
+    dataset: Dataset,
+    *,
+    pictures: int = 24,
+    lead: str = "",
+    drawn: Sequence[Result] = (),
+) -> str:
     """The page as HTML text; it needs no other file.
 
     Args:
-        results: Runs on the same data set, at most as many as `COLORS` with boxes in pictures.
+        results: Runs on the same data set.
         dataset: Where the pictures come from.
         pictures: How many samples to draw, of every subtask alike, those first on which the runs
             differ.
         lead: A sentence on what the page shows.
+        drawn: Runs whose boxes are in the pictures; without it all, as far as `COLORS` goes.
     """
-    shown = list(results)[: len(COLORS)]
+    shown = list(drawn or results)[: len(COLORS)]
     figures = [_figure(dataset[at], at, shown) for at in _choose(dataset, shown, pictures)]
     title = html.escape(f"{dataset.name}: {len(dataset)} samples, {len(results)} models")
     keys = "".join(
@@ -72,9 +80,16 @@ def page(results: Sequence[Result], dataset: Dataset, *, pictures: int = 24, lea
     )
 
 
-def save(results: Sequence[Result], dataset: Dataset, path: Path, *, lead: str = "") -> None:
+def save(
+    results: Sequence[Result],
+    dataset: Dataset,
+    path: Path,
+    *,
+    lead: str = "",
+    drawn: Sequence[Result] = (),
+) -> None:
     """Writes `page` to a file."""
-    path.write_text(page(results, dataset, lead=lead), encoding="utf-8")
+    path.write_text(page(results, dataset, lead=lead, drawn=drawn), encoding="utf-8")
 
 
 def _choose(dataset: Dataset, results: Sequence[Result], count: int) -> list[int]:
