@@ -104,30 +104,11 @@ async def ask(
     loop = asyncio.get_running_loop()
 
     def prepared(sample: Sample) -> Request:
-        image = None
-        width, height = sample.width, sample.height
-        if sample.image is None and model.needs_image:
-            raise ImageError("missing", "expected an image, got a data set without images")
-        if sample.image is not None and model.needs_image:
-            image = images.prepare(sample.image.read(), jpeg_quality=jpeg_quality, rule=image_rule)
-            full = image.full or (image.width, image.height)
-            width, height = width or full[0], height or full[1]
-        elif sample.image is not None and not (width and height):
-            found = images.probe(sample.image.read())
-            width, height = found.width, found.height
-        return Request(
-            id=sample.id,
-            prompt=prompts.render(prompt, sample.description),
-            image=image,
-            width=width,
-            height=height,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            trajectory=trajectory,
-            system=system,
-            extra=dict(extra or {}),
-            thinking=thinking,
-        )
+        return request_for(
+            model, sample, prompt=prompt, temperature=temperature, max_tokens=max_tokens,
+            jpeg_quality=jpeg_quality, trajectory=trajectory, system=system, extra=extra,
+            thinking=thinking, image_rule=image_rule,
+        )  # fmt: skip
 
     async def affordable() -> bool:
         while affords is not None and not affords(in_flight):
@@ -186,6 +167,51 @@ async def ask(
             await model.aclose()
     if fatal:
         raise fatal[0]
+
+
+def request_for(
+    model: Model,
+    sample: Sample,
+    *,
+    prompt: str,
+    temperature: float = 0.0,
+    max_tokens: int = 20480,
+    jpeg_quality: int | None = None,
+    trajectory: int = 0,
+    system: str = "",
+    extra: Mapping[str, Any] | None = None,
+    thinking: Thinking = None,
+    image_rule: images.ImageRule | None = None,
+) -> Request:
+    """What a model is asked of one sample; the arguments are those of `ask`.
+
+    Raises:
+        ImageError: The image cannot be used.
+    """
+    image = None
+    width, height = sample.width, sample.height
+    if sample.image is None and model.needs_image:
+        raise ImageError("missing", "expected an image, got a data set without images")
+    if sample.image is not None and model.needs_image:
+        image = images.prepare(sample.image.read(), jpeg_quality=jpeg_quality, rule=image_rule)
+        full = image.full or (image.width, image.height)
+        width, height = width or full[0], height or full[1]
+    elif sample.image is not None and not (width and height):
+        found = images.probe(sample.image.read())
+        width, height = found.width, found.height
+    return Request(
+        id=sample.id,
+        prompt=prompts.render(prompt, sample.description),
+        image=image,
+        width=width,
+        height=height,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        trajectory=trajectory,
+        system=system,
+        extra=dict(extra or {}),
+        thinking=thinking,
+    )
 
 
 async def _attempts(model: Model, request: Request, policy: RetryPolicy) -> Generation:

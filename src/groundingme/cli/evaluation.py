@@ -38,6 +38,7 @@ INTERRUPTED = 130
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Further option of the provider.")  # fmt: skip  # noqa: E501
 @click.option("--retries", type=click.IntRange(0), help="How often a failed request is asked again.")  # fmt: skip  # noqa: E501
 @click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--dry-run", is_flag=True, help="Print the first request as JSON; send nothing.")
 @json_option
 def eval_command(
     model: str | None,
@@ -47,6 +48,7 @@ def eval_command(
     extra_body: str | None,
     retries: int | None,
     quiet: bool,
+    dry_run: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -80,6 +82,9 @@ def eval_command(
     provider.update(pairs(options, "--option"))
     if headers:
         provider["headers"] = pairs(headers, "--header")
+    if dry_run:
+        _dry_run(model, data or "scenes", settings, provider)
+        return
     result = evaluate(
         model,
         data or "scenes",
@@ -107,6 +112,17 @@ def eval_command(
         )
     if not as_json:
         click.echo(f"Next: groundingme show {result.path} --wrong", err=True)
+
+
+def _dry_run(model: str, data: str, settings: dict[str, Any], provider: dict[str, Any]) -> None:
+    import json
+
+    from groundingme.dry_run import dry_run
+
+    for name in ("protocol", "concurrency", "out", "price", "budget"):
+        settings.pop(name)
+    found = dry_run(model, data, **settings, **provider)
+    click.echo(json.dumps(found, ensure_ascii=False, indent=2))
 
 
 def _showcase(settings: dict[str, Any], *, as_json: bool) -> None:

@@ -80,6 +80,17 @@ class Model(abc.ABC):
             RequestError: This one cannot.
         """
 
+    def preview(self, request: Request) -> dict[str, Any]:
+        """What would be sent, for people; the image's bytes and the key are left out."""
+        return {
+            "system": request.system,
+            "prompt": request.prompt,
+            "temperature": request.temperature,
+            "max_tokens": request.max_tokens,
+            "thinking": request.thinking,
+            **request.extra,
+        }
+
     async def aclose(self) -> None:
         """Frees what the model holds; it can be used again afterwards."""
         return

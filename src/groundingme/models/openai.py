@@ -128,6 +128,14 @@ class OpenAI(Model):
             raise self._refused(status, content, headers.get("Retry-After"))
         return self._read(request, content, time.perf_counter() - began)
 
+    def preview(self, request: Request) -> dict[str, Any]:
+        """Address and body of the request, without the image's base64."""
+        body = self._body(request)
+        return {
+            "url": f"{self.base_url}/chat/completions",
+            "body": msgspec.json.decode(body.head + b"..." * bool(body.image) + body.tail),
+        }
+
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
