@@ -34,8 +34,8 @@ Arrays = dict[str, NDArray[Any]]
 def scene_of(split: str, number: int) -> tuple[Scene, Question | None]:
     """The scene of that number in a split, and for some the question that it was made for.
 
-    Every third one is made for Occlusion, Small or Relationship, on which most scenes allow few
-    questions. Splits are names such as `train` and `val`; no benchmark draws from these seeds.
+    Every second one is made for a subtask on which other scenes allow few questions, or few of
+    its kinds. Splits are names such as `train` and `val`; no benchmark draws from these seeds.
     """
     rng = random.Random(f"{split}:{number}")
     share = rng.random()
@@ -43,8 +43,10 @@ def scene_of(split: str, number: int) -> tuple[Scene, Question | None]:
         return compose("Limited", "Occlusion", rng)
     if share < 0.28:
         return compose("Limited", "Small", rng)
-    if share < 0.36:
+    if share < 0.4:
         return compose("Spatial", "Relationship", rng)
+    if share < 0.54:
+        return compose("Spatial", "Counting", rng)
     return random_scene(rng, small=0.0), None
 
 

@@ -30,6 +30,7 @@ class Exercise(msgspec.Struct, frozen=True, array_like=True):
         l1: Category.
         l2: Subtask.
         marks: Per thing, bits of what `marks` says.
+        weight: How often it is drawn, beside others of its subtask.
     """
 
     description: str
@@ -37,6 +38,12 @@ class Exercise(msgspec.Struct, frozen=True, array_like=True):
     l1: str
     l2: str
     marks: list[int]
+    weight: float = 1.0
+
+
+COMPOSED = 6.0
+"""Weight of a question that its scene was made for. Asked of any scene, some subtasks lean towards
+their easy questions: ordinals, where the benchmark has groups and rows as well."""
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True):
@@ -78,12 +85,13 @@ def page(split: str, number: int, questions: int) -> Page:
     """The scene of that number and questions; no benchmark ever draws from these seeds."""
     scene, first = scene_of(split, number)
     asked = ask(scene, random.Random(f"{split}:{number}:ask"), questions)
-    asked = [first, *asked] if first else asked
-    return Page(
-        number,
-        scene,
-        [Exercise(one.description, one.target, one.l1, one.l2, marks(one, scene)) for one in asked],
-    )
+    weighed = [(first, COMPOSED)] if first else []
+    weighed += [(one, 1.0) for one in asked]
+    exercises = [
+        Exercise(one.description, one.target, one.l1, one.l2, marks(one, scene), weight)
+        for one, weight in weighed
+    ]
+    return Page(number, scene, exercises)
 
 
 def make_questions(folder: Path, split: str, shard: int, size: int, questions: int) -> None:
@@ -121,13 +129,17 @@ def mixture(exercises: list[Exercise], negatives: float) -> NDArray[np.float64]:
     Positives half evenly over the subtasks, half in the benchmark's proportions.
     """
     names = [(one.l1, one.l2) for one in exercises]
-    counts = Counter(names)
     size = {(row.l1, row.l2): row.samples for row in SUBTASKS}
-    positives = [name for name in counts if name[0] != REJECTION]
-    rejections = [name for name in counts if name[0] == REJECTION]
+    positives = [name for name in dict.fromkeys(names) if name[0] != REJECTION]
+    rejections = [name for name in dict.fromkeys(names) if name[0] == REJECTION]
     total = sum(size[name] for name in positives)
     share = {name: negatives / len(rejections) for name in rejections}
     for name in positives:
         share[name] = (1 - negatives) * (0.5 / len(positives) + 0.5 * size[name] / total)
-    weights = np.array([share[name] / counts[name] for name in names])
+    heavy = dict.fromkeys(names, 0.0)
+    for name, one in zip(names, exercises, strict=True):
+        heavy[name] += one.weight
+    weights = np.array(
+        [share[name] * one.weight / heavy[name] for name, one in zip(names, exercises, strict=True)]
+    )
     return np.asarray(weights / weights.sum())

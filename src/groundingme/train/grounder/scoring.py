@@ -110,8 +110,15 @@ def summary(rows: Sequence[Answered], offset: float = 0.0) -> dict[str, Any]:
 
 
 def best_offset(rows: Sequence[Answered]) -> float:
-    """The offset with the best mean of positives and rejections; the smallest change of several."""
-    figures = [summary(rows, float(offset)) for offset in OFFSETS]
-    means = [one["positives"] + one["rejection"] for one in figures]
+    """The offset with most right answers in the benchmark's proportions; of several the smallest.
+
+    A subtask without answers counts for nothing.
+    """
+    present = {(row.l1, row.l2) for row in rows}
+    size = {row.name: row.samples for row in SUBTASKS if row[:2] in present}
+    means = []
+    for offset in OFFSETS.tolist():
+        subtasks = summary(rows, offset)["subtasks"]
+        means.append(sum(subtasks[name] * samples for name, samples in size.items()))
     order = sorted(range(len(means)), key=lambda i: (-means[i], abs(OFFSETS[i])))
     return float(OFFSETS[order[0]])
