@@ -7,30 +7,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import platform
-import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 import groundingme
 from groundingme import predictions, protocols, readings
 from groundingme.asking import AUTO, resolve
 from groundingme.costs import Price, Spending, find_price, parse_price
 from groundingme.datasets import Dataset, load_dataset
-from groundingme.errors import DataError, FatalError, RunError, UsageError
+from groundingme.errors import DataError, FatalError, UsageError
+from groundingme.interrupting import run_to_end as run_to_end
 from groundingme.models import Model, load_model
 from groundingme.progress import Progress, Silent
 from groundingme.registry import unknown
 from groundingme.result import Result
 from groundingme.runner import RetryPolicy, ask
-from groundingme.schema import Generation, Run, Sample
-from groundingme.store import RunFolder, write_atomically
+from groundingme.saving import load_run_data as load_run_data
+from groundingme.saving import load_samples as load_samples
+from groundingme.saving import save_samples as save_samples
+from groundingme.saving import save_scores as save_scores
+from groundingme.schema import Generation, Run
+from groundingme.store import RunFolder
 
 DEFAULT_OUT = "runs"
 
@@ -360,134 +361,6 @@ def _predictions(dataset: Dataset, source: Path) -> tuple[dict[str, Generation],
     return generations, tuple(notes)
 
 
-def save_samples(dataset: Dataset, path: Path) -> None:
-    """Writes `samples.jsonl`, the questions and targets of a run, so that it scores by itself.
-
-    The columns are those of the `folder` data set, with the image's name in place of its path.
-    """
-    if (path / "samples.jsonl").exists():
-        return
-    lines = [
-        msgspec.json.encode(
-            {
-                "id": one.id,
-                "image": one.image.name if one.image else None,
-                "description": one.description,
-                "bbox": one.target,
-                "detection_type": one.detection_type,
-                "subtask_l1": one.subtask_l1,
-                "subtask_l2": one.subtask_l2,
-                "width": one.width,
-                "height": one.height,
-                **({"problem": one.problem} if one.problem else {}),
-            }
-        )
-        for one in dataset
-    ]
-    write_atomically(path / "samples.jsonl", b"\n".join(lines) + b"\n")
-
-
-def load_samples(folder: RunFolder) -> Dataset:
-    """The samples that a run keeps, without their images.
-
-    Raises:
-        RunError: The file is missing or damaged.
-    """
-    path = folder.path / "samples.jsonl"
-    try:
-        rows = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
-        samples = [
-            Sample(
-                id=row["id"],
-                description=row["description"],
-                target=tuple(row["bbox"]) if row["bbox"] else None,
-                width=row["width"],
-                height=row["height"],
-                detection_type=row["detection_type"],
-                subtask_l1=row["subtask_l1"],
-                subtask_l2=row["subtask_l2"],
-                problem=row.get("problem", ""),
-            )
-            for row in rows
-        ]
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError, KeyError, TypeError) as error:
-        said = error.strerror if isinstance(error, OSError) else f"a damaged line ({error})"
-        raise RunError(
-            f"expected the samples of the run in {path}, got: {said}; restore the file, or score "
-            "the run with --data DATA"
-        ) from None
-    return Dataset(name=folder.run.data_name, source=str(path), samples=samples)
-
-
-def load_run_data(folder: RunFolder) -> tuple[Dataset, str]:
-    """The samples of a run with their images, where the data set is still to be had.
-
-    Returns:
-        The samples, and a line on why there are no images; "" where there are.
-    """
-    run = folder.run
-    try:
-        dataset = load_dataset(run.data, split=run.settings.get("split"))
-        dataset = dataset.select(subset=run.subset, limit=run.limit)
-    except UsageError as error:
-        return load_samples(folder), f"no pictures: {error}"
-    if dataset.fingerprint != run.data_fingerprint:
-        return load_samples(folder), f"no pictures: {run.data} has changed since the run"
-    return dataset, ""
-
-
-_PASSING = ("run", "interrupted", "dollars")
-"""What is not a figure of the replies: prices change from month to month."""
-
-
-def save_scores(result: Result, path: Path) -> None:
-    """Writes `scores.json` (the figures) and `scores.jsonl` (one sample a line) into `path`.
-
-    Both depend on the replies alone: neither times nor paths are in them, so an interrupted and
-    resumed run ends with the same bytes as an uninterrupted one.
-    """
-    figures = {k: v for k, v in result.as_dict().items() if k not in _PASSING}
-    write_atomically(path / "scores.json", msgspec.json.format(msgspec.json.encode(figures)))
-    lines = b"\n".join(msgspec.json.encode(one) for one in result.scores)
-    write_atomically(path / "scores.jsonl", lines + b"\n")
-
-
 def _versions() -> dict[str, str]:
     found = {name: metadata.version(name) for name in ("aiohttp", "numpy", "pillow", "pyarrow")}
     return {"groundingme": groundingme.__version__, "python": platform.python_version(), **found}
-
-
-def run_to_end(work: Coroutine[Any, Any, None]) -> bool:
-    """Runs to the end, or to Ctrl-C, which returns True."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        try:
-            asyncio.run(work)
-        except KeyboardInterrupt:
-            return True
-        return False
-    # A notebook has a loop of its own in this thread, so the work gets another thread.
-    failures: list[BaseException] = []
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(work)
-
-    def target() -> None:
-        try:
-            loop.run_until_complete(task)
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread below
-            failures.append(error)
-        finally:
-            loop.close()
-
-    thread = threading.Thread(target=target, name="groundingme-ask")
-    thread.start()
-    try:
-        thread.join()
-    except KeyboardInterrupt:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join()
-        return True
-    if failures:
-        raise failures[0]
-    return False
