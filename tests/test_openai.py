@@ -265,7 +265,7 @@ def test_nobody_listens() -> None:
         ({"base_url": "ftp://here/v1"}, "'ftp://here/v1'"),
         ({"timeout": 0}, "more than 0"),
         ({"timeout": "nan"}, "more than 0"),
-        ({"headers": {"bad name": "1"}}, "'bad name=1'"),
+        ({"headers": {"bad name": "1"}}, "'bad name'"),
         ({"headers": {"X": "a\nEvil: b"}}, "NAME=VALUE"),
         ({"api_key_env": "BROKEN_KEY"}, "variable BROKEN_KEY"),
     ],

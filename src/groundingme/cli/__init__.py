@@ -7,6 +7,7 @@ failed, 2 asked wrongly, 130 interrupted.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
@@ -23,6 +24,7 @@ _COMMANDS = {
         "calibrate_command",
         "Find out how a model writes boxes.",
     ),
+    "keys": ("groundingme.cli.keys", "keys_group", "Keep keys of hosted models."),
     "ls": ("groundingme.cli.runs", "ls_command", "List the runs in a folder."),
     "show": ("groundingme.cli.runs", "show_command", "Look at a run, or at one of its samples."),
     "data": ("groundingme.cli.data", "data_group", "List, check and draw data sets."),
@@ -51,8 +53,19 @@ def _in_one_line(error: click.UsageError) -> click.ClickException:
     return Failure(f"{said}; see {command} --help", 2)
 
 
+def _show_crash(*crash: Any) -> None:
+    """Shows the traceback of a defect, without keys."""
+    from groundingme import keys
+
+    keys.show_crash(*crash)
+
+
 class Commands(click.Group):
     """Imports a command when it is run, so that `--help` answers at once."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        sys.excepthook = _show_crash
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

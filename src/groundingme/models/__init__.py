@@ -135,7 +135,11 @@ def load_model(name: str, **options: Any) -> Model:
     except UsageError:
         raise
     except (TypeError, ValueError) as error:
-        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
+        # Of headers the names alone are shown: their values may be secrets.
+        given = ", ".join(
+            f"{option}={list(value) if option == 'headers' else value!r}"
+            for option, value in options.items()
+        )
         raise UsageError(
             f"expected options that the provider {provider} can use, got {given}: {error}"
         ) from None

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import email.utils
-import os
 import re
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from groundingme import keys
 from groundingme.errors import FatalError, RequestError, RetryableError, UsageError
 from groundingme.models import Model
+from groundingme.models.options import address, sent_headers
 
-_URL = re.compile(r"https?://[^/\s]+(?:/\S*)?")
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_KEY = re.compile(r"[\x21-\x7e]+")
 _SETTING = re.compile(
     r"\b(?:thinking|temperature|effort|max_tokens|max_?output_?tokens|output_config)\b", re.I
 )
@@ -29,7 +26,7 @@ class HostedModel(Model):
     Args:
         name: `PROVIDER/NAME`.
         base_url: Where the API is; None for the vendor's own address.
-        key_names: Environment variables that may hold the key, the first one that is set counts.
+        key_names: Names that the key may have (see `keys`); the first one found counts.
         extra_body: Merged into every request's body, over what is there.
         headers: Sent with every request.
         timeout: Seconds to wait for one whole reply.
@@ -50,19 +47,14 @@ class HostedModel(Model):
         headers: Mapping[str, str] | None,
         timeout: float | str,
     ) -> None:
-        if base_url is not None and not _URL.fullmatch(base_url):
-            raise UsageError(f"expected a base URL such as https://host.example, got {base_url!r}")
         if not 0 < float(timeout) < float("inf"):
             raise UsageError(f"expected a timeout of more than 0 seconds, got {timeout}")
-        for header, value in (headers or {}).items():
-            if not _HEADER.fullmatch(header) or not _PRINTABLE.fullmatch(value):
-                raise UsageError(f"expected a header's NAME=VALUE, got {f'{header}={value}'!r}")
         self.name = name
-        self.base_url = base_url.rstrip("/") if base_url else None
+        self.base_url = address(base_url, "https://host.example") if base_url else None
         self._served = name.partition("/")[2]
         self._key_names = key_names
         self._extra = dict(extra_body or {})
-        self._headers = dict(headers or {})
+        self._headers = sent_headers(headers)
         self._timeout = float(timeout)
         self._key()
 
@@ -80,29 +72,22 @@ class HostedModel(Model):
         Raises:
             UsageError: It is no key; the message does not show it.
         """
-        for name in self._key_names:
-            if key := os.environ.get(name, "").strip():
-                if not _KEY.fullmatch(key):
-                    raise UsageError(
-                        f"expected a key of one line in the variable {name}, got line breaks or "
-                        "characters that no key has; copy it again"
-                    )
-                return key
-        return ""
+        return next(filter(None, map(keys.find, self._key_names)), "")
 
     def _needed_key(self) -> str:
         key = self._key()
         if not key:
             names = " or ".join(self._key_names)
-            raise FatalError("auth", f"expected a key in the variable {names}, got none; set it")
+            raise FatalError(
+                "auth",
+                f"expected a key in the variable {names}, got none; set it, or keep one with "
+                f"groundingme keys set {self._key_names[0]}",
+            )
         return key
 
     def _line(self, said: object, limit: int = 300) -> str:
         """What somebody said, as one line in which the key is masked."""
-        text = str(said)
-        if key := self._key():
-            text = text.replace(key, "***")
-        return " ".join(text.split())[:limit]
+        return " ".join(keys.masked(str(said)).split())[:limit]
 
     def _refused(self, status: int, said: object, wait: float | None = None) -> RequestError:
         """The error for an answer that is none.
@@ -116,7 +101,10 @@ class HostedModel(Model):
         line = f"{self._where} answered {status}: {words or 'nothing'}"
         if status in (401, 403):
             return FatalError(
-                "auth", f"{line}; put a valid key into {self._key_names[0]}", status=status
+                "auth",
+                f"{line}; put a valid key into {self._key_names[0]}, or keep one with "
+                f"groundingme keys set {self._key_names[0]}",
+                status=status,
             )
         if status == 402:
             return FatalError("quota", line, status=status)

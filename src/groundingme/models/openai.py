@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from groundingme import keys
 from groundingme.errors import FatalError, RequestError, RetryableError, UsageError
 from groundingme.models import PROVIDERS, Model, Request
 from groundingme.models.confidence import Token, from_tokens
+from groundingme.models.options import address, sent_headers
 from groundingme.schema import Generation
 
 if TYPE_CHECKING:
@@ -29,15 +31,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
-_URL = re.compile(r"https?://[^/\s]+(?:/\S*)?")
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-
 _ALTERNATIVES = 10
 """Likeliest tokens that are asked for at each place, for the confidence."""
-
-_SECRET = 8
-"""Fewest characters of a key or header that is masked; shorter ones are ordinary words."""
 
 _PIECE = 3 * 2**16
 """Bytes of an image that are turned into base64 and written at once; a multiple of 3."""
@@ -50,7 +45,7 @@ class OpenAI(Model):
         name: Model name as the server knows it.
         base_url: Up to and with `/v1`; the default is the environment's OPENAI_BASE_URL, or else
             OpenAI's own address.
-        api_key_env: Environment variable that holds the key; a local server needs none.
+        api_key_env: Name of the key, a variable or kept (see `keys`); a local server needs none.
         extra_body: Merged into every request's body, over what is there.
         headers: Sent with every request.
         timeout: Seconds to wait for one whole reply.
@@ -72,24 +67,15 @@ class OpenAI(Model):
         logprobs: bool | str = False,
     ) -> None:
         url = base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
-        if not _URL.fullmatch(url):
-            raise UsageError(f"expected a base URL such as http://localhost:8000/v1, got {url!r}")
         if not float(timeout) > 0:
             raise UsageError(f"expected a timeout of more than 0 seconds, got {timeout}")
-        for key, value in (headers or {}).items():
-            if not _HEADER.fullmatch(key) or not _PRINTABLE.fullmatch(value):
-                raise UsageError(f"expected a header's NAME=VALUE, got {f'{key}={value}'!r}")
-        if not _PRINTABLE.fullmatch(os.environ.get(api_key_env, "")):
-            raise UsageError(
-                f"expected a key of one line in the variable {api_key_env}, got line breaks or "
-                "characters that no key has; copy it again"
-            )
+        keys.find(api_key_env)
         self.name = f"openai/{name}"
-        self.base_url = url.rstrip("/")
+        self.base_url = address(url, "http://localhost:8000/v1")
         self._served = name
         self._key_env = api_key_env
         self._extra = dict(extra_body or {})
-        self._headers = dict(headers or {})
+        self._headers = sent_headers(headers)
         self._timeout = float(timeout)
         self._max_tokens_field = max_tokens_field
         self._logprobs = str(logprobs).lower() in ("true", "1", "yes", "on")
@@ -145,7 +131,7 @@ class OpenAI(Model):
         import aiohttp
 
         if self._session is None:
-            key = os.environ.get(self._key_env)
+            key = keys.find(self._key_env)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
@@ -183,7 +169,7 @@ class OpenAI(Model):
     def _read(self, request: Request, content: bytes, latency: float) -> Generation:
         reply = _decode(content)
         if reply.error:
-            raise RetryableError("bad-reply", self._masked(_words(reply.error)))
+            raise RetryableError("bad-reply", keys.masked(_words(reply.error)))
         if not reply.choices:
             raise RetryableError("bad-reply", "the reply has no choices")
         choice = reply.choices[0]
@@ -210,25 +196,21 @@ class OpenAI(Model):
             coordinate_logprob=sure.coordinates if sure else None,
         )
 
-    def _masked(self, text: str) -> str:
-        """The text without the key or a header's value, which some servers repeat in errors."""
-        for secret in (os.environ.get(self._key_env, ""), *self._headers.values()):
-            if len(secret) >= _SECRET:
-                text = text.replace(secret, "***")
-        return text
-
     def _refused(self, status: int, content: bytes, retry_after: str | None) -> RequestError:
         try:
             said = _words(json.loads(content))
         except ValueError:
             said = " ".join(content[:200].decode(errors="replace").split())
-        said = self._masked(said)
+        said = keys.masked(said)
         where = f"{self.base_url} answered {status}: {said or 'nothing'}"
         if _NO_EYES.search(said):
             return FatalError("no-images", f"{where}; serve a model that sees", status=status)
         if status == 401 or status == 403:
             return FatalError(
-                "auth", f"{where}; put a valid key into {self._key_env}", status=status
+                "auth",
+                f"{where}; put a valid key into {self._key_env}, or keep one with "
+                f"groundingme keys set {self._key_env}",
+                status=status,
             )
         if status == 404:
             return FatalError(

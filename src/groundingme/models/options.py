@@ -3,10 +3,45 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from groundingme import keys
 from groundingme.errors import UsageError
+
+_URL = re.compile(r"https?://[^/\s]+(?:/\S*)?")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+def address(url: str, example: str) -> str:
+    """A base URL without a slash at its end.
+
+    Raises:
+        UsageError: It is none, or it holds a user or password, which the message does not show.
+    """
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise UsageError(
+            "expected a base URL without a user or password, got one with them; keep the key with "
+            "groundingme keys set NAME, or send it with --header"
+        )
+    if not _URL.fullmatch(url):
+        raise UsageError(f"expected a base URL such as {example}, got {url!r}")
+    return url.rstrip("/")
+
+
+def sent_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Headers that can be sent; their secrets are masked from now on.
+
+    Raises:
+        UsageError: One cannot be; the message does not show its value.
+    """
+    for name, value in (headers or {}).items():
+        if not _HEADER.fullmatch(name) or not _PRINTABLE.fullmatch(value):
+            raise UsageError(f"expected a header's NAME=VALUE, got the name {name!r} and a value")
+        keys.hide_header(name, value)
+    return dict(headers or {})
 
 
 def whole(option: str, value: int | str | None, least: int) -> int | None:
