@@ -1,0 +1,1 @@
+"""Test-Time Scaling: sample several trajectories, select one answer, stop early."""
