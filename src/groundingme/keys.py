@@ -23,6 +23,7 @@ import msgspec
 from groundingme.costs import config_folder
 from groundingme.errors import UsageError
 from groundingme.registry import unknown
+from groundingme.schema import Generation
 
 FILE = "keys.toml"
 KNOWN = ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "ANTHROPIC_API_KEY")
@@ -184,6 +185,20 @@ def masked(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
+
+
+def clean(generation: Generation) -> Generation:
+    """The same reply or failure without keys, which some servers repeat."""
+    if not _secrets:
+        return generation
+    return msgspec.structs.replace(
+        generation,
+        text=masked(generation.text),
+        reasoning=masked(generation.reasoning),
+        detail=masked(generation.detail),
+        finish_reason=masked(generation.finish_reason),
+        served_model=masked(generation.served_model),
+    )
 
 
 def show_crash(

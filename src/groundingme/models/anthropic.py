@@ -122,9 +122,14 @@ class Anthropic(HostedModel):
                 timeout=self._timeout,
                 # The runner asks again, and counts it; the SDK must not do so unseen.
                 max_retries=0,
-                default_headers=self._headers,
+                # Not among a request's own headers, which the SDK writes into its log.
+                default_headers={**self._old_key(), **self._headers},
             )
         return self._client
+
+    def _old_key(self) -> dict[str, str]:
+        """The key as the old version of the API takes it."""
+        return {"x-api-key": self._needed_key()} if self._takes_temperature else {}
 
     def _fields(self, request: Request) -> dict[str, Any]:
         """Arguments of `messages.create`."""
@@ -151,11 +156,8 @@ class Anthropic(HostedModel):
         silent = thinking is None or thinking["type"] == "disabled"
         if silent and self._takes_temperature:
             body = {"temperature": request.temperature, **body}
-            fields["extra_headers"] = {
-                "anthropic-version": _OLD_API,
-                "x-api-key": self._needed_key(),
-                **self._headers,
-            }
+            version = self._headers.get("anthropic-version", _OLD_API)
+            fields["extra_headers"] = {"anthropic-version": version}
         if body:
             fields["extra_body"] = body
         return fields
