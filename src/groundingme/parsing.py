@@ -36,7 +36,8 @@ How a reply is read, in this order:
    ======================  ======================================================================
 
 A number at the very end of a cut reply may lack digits, so it is not read. Time is linear in the
-length of the reply: one pass finds where answers begin, and each is read by bounded steps.
+length of the reply: one pass finds where answers begin, and each of the last 20,000 is read by
+bounded steps.
 """
 
 from __future__ import annotations
@@ -144,6 +145,8 @@ _TOKENS = re.compile(r"[\s<|(\[]{1,40}+")
 _WRAP_END = re.compile(r"</|\|>|\}|\]")
 _LONGEST = 4000
 """Characters in which the value of a box must end."""
+_MOST = 20_000
+"""Places, counted from the end, where an answer is looked for: a reply of 10 MB may have millions."""
 
 _LENGTH = ("length", "max_tokens", "MAX_TOKENS")
 _FILTER = ("content_filter", "content-filter", "SAFETY", "sensitive", "RECITATION")
@@ -274,7 +277,7 @@ def _structured(body: str, start: int, *, cut: bool) -> Answer | None:
         return _box(bare.groups()[:4], "list", bare.span())
     if _EMPTY_LIST.fullmatch(body, start):
         return Answer("rejected", "null", None, (start, len(body)))
-    for anchor in reversed(list(_ANCHOR.finditer(body, start))):
+    for anchor in reversed(deque(_ANCHOR.finditer(body, start), maxlen=_MOST)):
         answer = _at(body, anchor, cut)
         if answer is not None:
             return answer
