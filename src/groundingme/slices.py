@@ -42,8 +42,9 @@ class Slice(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Name and dimension in one: subtasks go by their name alone."""
-        return self.name if self.dimension in ("L-1", "L-2") else f"{self.dimension} {self.name}"
+        """Name and dimension in one: subtasks, and `all`, go by their name alone."""
+        by_name = self.dimension in ("all", "L-1", "L-2")
+        return self.name if by_name else f"{self.dimension} {self.name}"
 
 
 def size_bins(targets: ArrayLike) -> NDArray[np.int64]:

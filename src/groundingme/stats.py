@@ -215,31 +215,31 @@ def binomial_interval(hits: float, trials: float, *, level: float = LEVEL) -> In
     return Interval(low, high)
 
 
-def effective_size(hits: ArrayLike, clusters: ArrayLike) -> float:
-    """How many independent samples would tell as much about a share as these do.
+def effective_size(values: ArrayLike, clusters: ArrayLike) -> float:
+    """How many independent samples would tell as much about a mean as these do.
 
     Args:
-        hits: Shape `(N,)`: 0 or 1.
+        values: Shape `(N,)`: such as 1 for right and 0 for wrong, or the difference of two models.
         clusters: Shape `(N,)`.
 
     Returns:
-        N by the design effect of the clusters, at most N. Where all samples are alike the effect
+        N by the design effect of the clusters, at most N. Where all values are alike the effect
         cannot be seen, and it is the number of clusters.
 
     Source:
         Korn and Graubard, Survey Methodology 24, 1998.
     """
-    column = np.asarray(hits, dtype=np.float64)
+    column = np.asarray(values, dtype=np.float64)
     n = len(column)
     if not n:
         return 0.0
-    share = float(column.mean())
-    residues = cluster_sums(column - share, clusters)[:, 0]
+    residues = cluster_sums(column - column.mean(), clusters)[:, 0]
     count = len(residues)
-    if count < 2 or share in (0.0, 1.0):
+    alike = bool((column == column[0]).all())
+    variance = count / max(1, count - 1) * float(residues @ residues) / n**2
+    if count < 2 or alike or not variance > 0:
         return float(count)
-    variance = count / (count - 1) * float(residues @ residues) / n**2
-    return min(float(n), share * (1 - share) / variance) if variance > 0 else float(n)
+    return min(float(n), float(column.var()) / variance)
 
 
 def exact_interval(hits: ArrayLike, clusters: ArrayLike, *, level: float = LEVEL) -> Interval:

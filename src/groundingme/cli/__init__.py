@@ -27,6 +27,8 @@ _COMMANDS = {
     "keys": ("groundingme.cli.keys", "keys_group", "Keep keys of hosted models."),
     "ls": ("groundingme.cli.runs", "ls_command", "List the runs in a folder."),
     "show": ("groundingme.cli.runs", "show_command", "Look at a run, or at one of its samples."),
+    "compare": ("groundingme.cli.compare", "compare_command", "Compare runs on the same samples."),
+    "power": ("groundingme.cli.power", "power_command", "What differences a data set can show."),
     "data": ("groundingme.cli.data", "data_group", "List, check and draw data sets."),
     "scenes": ("groundingme.cli.scenes", "scenes_group", "Make drawn data sets with exact boxes."),
     "demo": ("groundingme.cli.demo", "demo_command", "See the main job on scenes drawn here."),
