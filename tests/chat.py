@@ -10,6 +10,7 @@ asks of "thing 1" get 503 first and `null` from then on; other descriptions get 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import threading
@@ -31,6 +32,8 @@ class Reply(NamedTuple):
         message: Fields of the message beside or instead of `content`.
         finish_reason: As the server says it.
         drop: Close the connection instead of answering.
+        half: Close it in the middle of the body.
+        stall: Send half of the body, and no more.
         delay: Seconds before the answer.
     """
 
@@ -41,6 +44,8 @@ class Reply(NamedTuple):
     message: Mapping[str, Any] = {}
     finish_reason: str = "stop"
     drop: bool = False
+    half: bool = False
+    stall: bool = False
     delay: float = 0.0
 
 
@@ -101,7 +106,7 @@ class ChatServer:
     async def _moved(self, request: web.Request) -> web.Response:
         return web.Response(status=307, headers={"Location": "/v1/chat/completions"})
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
         content = body["messages"][0]["content"]
         description = content[-1]["text"]
@@ -114,23 +119,46 @@ class ChatServer:
         self._flying += 1
         self.most = max(self.most, self._flying)
         try:
-            return await self._reply(request, description)
+            reply = self._next(description)
+            if reply.delay:
+                await asyncio.sleep(reply.delay)
+            if reply.drop:
+                assert request.transport is not None
+                request.transport.abort()
+                return web.Response()
+            answer = self._made(reply)
+            if reply.half or reply.stall:
+                return await self._half(request, answer, stall=reply.stall)
+            return answer
         finally:
             self._flying -= 1
 
-    async def _reply(self, request: web.Request, description: str) -> web.Response:
+    def _next(self, description: str) -> Reply:
         turns = self._script.get(description)
         if turns:
             reply = turns[min(self._turns[description], len(turns) - 1)]
         else:
             reply = self._default(description)
         self._turns[description] += 1
-        if reply.delay:
-            await asyncio.sleep(reply.delay)
-        if reply.drop:
-            assert request.transport is not None
+        return reply
+
+    async def _half(
+        self, request: web.Request, answer: web.Response, *, stall: bool
+    ) -> web.StreamResponse:
+        """Headers that promise the whole body, and half of it."""
+        assert isinstance(answer.body, bytes)
+        whole = web.StreamResponse(headers={"Content-Type": "application/json"})
+        whole.content_length = len(answer.body)
+        await whole.prepare(request)
+        await whole.write(answer.body[: len(answer.body) // 2])
+        if stall:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 30)
+        if request.transport is not None:
             request.transport.abort()
-            return web.Response()
+        return whole
+
+    def _made(self, reply: Reply) -> web.Response:
         if reply.body is not None:
             raw = reply.body.encode() if isinstance(reply.body, str) else reply.body
             return web.Response(status=reply.status, headers=reply.headers, body=raw)

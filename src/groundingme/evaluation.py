@@ -49,6 +49,7 @@ def evaluate(
     limit: int | None = None,
     concurrency: int = 16,
     retry: RetryPolicy | None = None,
+    retry_failed: bool = False,
     temperature: float = 0.0,
     max_tokens: int = 20480,
     jpeg_quality: int | None = None,
@@ -77,6 +78,8 @@ def evaluate(
         limit: The first N samples only.
         concurrency: Requests in flight at once.
         retry: When to ask again; the default is `RetryPolicy()`.
+        retry_failed: Ask those samples only that failed in an earlier session, and none that was
+            not asked yet.
         temperature: 0 is greedy.
         max_tokens: Most tokens of a completion, reasoning included.
         jpeg_quality: None sends the original bytes; 75 sends what the published script sends.
@@ -130,12 +133,17 @@ def evaluate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(),
     )
+    if retry_failed and not RunFolder.find(out, run):
+        raise UsageError(f"expected a run to ask failed samples of again, got none in {out}")
     folder = RunFolder.find_or_create(out, run)
     with folder.lock():
         save_samples(dataset, folder.path)
         generations = folder.generations()
         damage = _damage(folder)
         done = {id: one for id, one in generations.items() if not one.failure}
+        left = [one for one in dataset if one.id not in done]
+        if retry_failed:
+            left = [one for one in left if one.id in generations]
         watcher = progress or Silent()
         if folder.difference:
             watcher.note(folder.difference)
@@ -152,7 +160,7 @@ def evaluate(
 
         work = ask(
             asked,
-            [sample for sample in dataset if sample.id not in done],
+            left,
             prompt=how.template,
             sink=sink,
             concurrency=concurrency,
@@ -165,6 +173,7 @@ def evaluate(
             thinking=how.thinking,
             image_rule=how.image,
             affords=None if budget is None else spending.affords,
+            tell=watcher.note,
         )
         try:
             interrupted = run_to_end(work)

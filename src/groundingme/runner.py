@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from groundingme import images, prompts
+from groundingme import images, keys, prompts
 from groundingme.errors import FatalError, ImageError, RequestError, RetryableError
 from groundingme.models import Model, Request, Thinking
 from groundingme.schema import Generation, Sample
@@ -21,27 +21,39 @@ from groundingme.schema import Generation, Sample
 BYTES_IN_FLIGHT = 256 * 2**20
 """Most bytes of encoded images held at once: 36 photographs of 8K. A larger one passes alone."""
 
+HOPELESS = 10
+"""When so many samples came to their end, and each of them failed, the rest is not asked."""
+
 
 class RetryPolicy(msgspec.Struct, frozen=True):
     """When to ask again after a failure that may pass.
 
     Attributes:
-        attempts: Most requests for one sample, the first included.
+        attempts: Most requests for one sample, the first included; those that a quota refused
+            are not counted.
         base: Seconds before the second request, doubled each time; the actual wait is drawn
             evenly from between half of it and all of it.
-        longest: Most seconds to wait at once, whatever the server asks for.
-        total: Seconds after which no further attempt starts.
+        longest: Most seconds to wait at once, where the server does not say how long.
+        total: Seconds after which no further attempt starts. A server that asks to wait longer
+            than that has no quota left.
+        on_quota: `stop` ends the run where a quota is exhausted; `pause` waits until it is
+            refilled, and one request at a time finds that out.
+        probe: Seconds until the first such request, doubled each time.
+        longest_probe: Most seconds between two of them.
     """
 
-    attempts: int = 6
+    attempts: int = 8
     base: float = 1.0
     longest: float = 60.0
     total: float = 900.0
+    on_quota: Literal["stop", "pause"] = "stop"
+    probe: float = 60.0
+    longest_probe: float = 1800.0
 
     def wait(self, attempt: int, retry_after: float | None) -> float:
         """Seconds to wait after the given failed attempt, counted from 1."""
         if retry_after is not None:
-            return min(max(retry_after, 0.0), self.longest)
+            return max(retry_after, 0.0)
         most = min(self.base * 2 ** (attempt - 1), self.longest)
         return random.uniform(most / 2, most)
 
@@ -63,6 +75,8 @@ async def ask(
     thinking: Thinking = None,
     image_rule: images.ImageRule | None = None,
     affords: Callable[[int], bool] | None = None,
+    hopeless: int | None = HOPELESS,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Asks each sample once and hands every outcome to `sink`, in order of finishing.
 
@@ -74,8 +88,8 @@ async def ask(
         model: Closed at the end.
         samples: In data set order.
         prompt: Template with `{description}`.
-        sink: Called in the event loop's thread.
-        concurrency: Requests in flight at once.
+        sink: Called in the event loop's thread. What it raises ends the asking at once.
+        concurrency: Samples in hand at once.
         retry: The default is `RetryPolicy()`.
         temperature: 0 is greedy.
         max_tokens: Most tokens of a completion.
@@ -87,86 +101,261 @@ async def ask(
         image_rule: What the model's server and coordinates ask of an image.
         affords: Whether one more request may go out, given the number in flight. Where it says
             no with none in flight, the rest is not asked, and not recorded as failed.
+        hopeless: Stop when the first so many samples all failed; None asks all the same.
+        tell: Told in a line when everything waits.
 
     Raises:
-        FatalError: No request can succeed, or the first one to finish found nobody who answers.
-            Requests in flight are finished and handed over first; the rest is not asked, and not
-            recorded as failed.
+        FatalError: No request can succeed, or none of the first ones did. Requests in flight are
+            finished and handed over first, but none is asked again; the rest is not asked, and
+            not recorded as failed.
     """
-    policy = retry or RetryPolicy()
-    waiting = deque(samples)
-    budget = _Budget(BYTES_IN_FLIGHT)
-    turn = asyncio.Lock()
-    fatal: list[FatalError] = []
-    heard = False
-    in_flight = 0
-    finished = asyncio.Event()
-    loop = asyncio.get_running_loop()
 
-    def prepared(sample: Sample) -> Request:
+    def prepare(sample: Sample) -> Request:
         return request_for(
             model, sample, prompt=prompt, temperature=temperature, max_tokens=max_tokens,
             jpeg_quality=jpeg_quality, trajectory=trajectory, system=system, extra=extra,
             thinking=thinking, image_rule=image_rule,
         )  # fmt: skip
 
-    async def affordable() -> bool:
-        while affords is not None and not affords(in_flight):
-            if not in_flight:
-                return False
-            finished.clear()
-            await finished.wait()
-        return True
+    session = _Session(
+        model,
+        prepare,
+        lambda generation: sink(keys.clean(generation)),
+        retry or RetryPolicy(),
+        concurrency,
+        trajectory,
+        affords,
+        hopeless,
+        tell,
+    )
+    try:
+        await session.run(samples)
+    finally:
+        await model.aclose()
 
-    async def worker(reader: ThreadPoolExecutor) -> None:
-        nonlocal heard, in_flight
-        while not fatal:
-            async with turn:
-                if not waiting or not await affordable() or fatal:
-                    return
-                sample = waiting.popleft()
-                await budget.room()
-                try:
-                    if sample.problem:
-                        raise ImageError("bad-sample", sample.problem)
-                    request = await loop.run_in_executor(reader, prepared, sample)
-                except ImageError as error:
-                    kind = "bad-sample" if sample.problem else "image"
-                    sink(_failed(sample.id, trajectory, kind, str(error), attempts=0))
-                    continue
-                held = len(request.image.data) if request.image else 0
-                budget.take(held)
-                in_flight += 1
+
+class _Stopped(Exception):  # noqa: N818 - no error
+    """The session ends, so this sample is neither asked again nor recorded."""
+
+
+class _Session:
+    """One pass over the samples: what is in hand, and why it ends before its end."""
+
+    def __init__(
+        self,
+        model: Model,
+        prepare: Callable[[Sample], Request],
+        sink: Callable[[Generation], None],
+        policy: RetryPolicy,
+        concurrency: int,
+        trajectory: int,
+        affords: Callable[[int], bool] | None,
+        hopeless: int | None,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._model = model
+        self._prepare = prepare
+        self._sink = sink
+        self._policy = policy
+        self._concurrency = concurrency
+        self._trajectory = trajectory
+        self._affords = affords
+        self._hopeless = hopeless
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bytes = 0
+        self._answered = False
+        self._failed = 0
+        self._error: BaseException | None = None
+        self._stopped = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._quota = _Quota(policy, self._sleep, tell)
+
+    async def run(self, samples: Sequence[Sample]) -> None:
+        with ThreadPoolExecutor(1, thread_name_prefix="groundingme-read") as reader:
             try:
-                generation = await _attempts(model, request, policy)
-                heard = heard or generation.failure != "unreachable"
-                if not heard:
-                    raise FatalError(
-                        "unreachable",
-                        f"{generation.detail} (asked {generation.attempts} times, not one reply "
-                        "yet); start the server, or check its address",
-                    )
-                sink(generation)
-            except FatalError as error:
-                fatal.append(error)
+                for sample in samples:
+                    if not await self._turn():
+                        break
+                    request = await self._read(sample, reader)
+                    if request is not None:
+                        self._start(request)
+                    # While the next turn is waited for, the last image must not be held here.
+                    del request
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
             finally:
-                # While this worker waits for its next turn it must not hold the last image.
-                del request
-                budget.give(held)
-                in_flight -= 1
-                finished.set()
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._error:
+            raise self._error
 
-    with ThreadPoolExecutor(1, thread_name_prefix="groundingme-read") as reader:
-        tasks = [asyncio.create_task(worker(reader)) for _ in range(min(concurrency, len(samples)))]
+    async def _turn(self) -> bool:
+        """Waits until one more sample may be taken in hand; false where none will be."""
+        while not self._stopped.is_set():
+            if len(self._tasks) < self._concurrency and self._bytes < BYTES_IN_FLIGHT:
+                if self._affords is None or self._affords(len(self._tasks)):
+                    return True
+                if not self._tasks:
+                    return False
+            self._changed.clear()
+            await self._changed.wait()
+        return False
+
+    async def _read(self, sample: Sample, reader: ThreadPoolExecutor) -> Request | None:
+        """What is asked of a sample; None where it cannot be asked, which is recorded."""
         try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
+            if sample.problem:
+                raise ImageError("bad-sample", sample.problem)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(reader, self._prepare, sample)
+        except ImageError as error:
+            kind = "bad-sample" if sample.problem else "image"
+            self._sink(_failed(sample.id, self._trajectory, kind, str(error), attempts=0))
+            return None
+
+    def _start(self, request: Request) -> None:
+        held = len(request.image.data) if request.image else 0
+        task = asyncio.create_task(self._finish(request))
+        self._tasks.add(task)
+        self._bytes += held
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self._bytes -= held
+            self._changed.set()
+
+        task.add_done_callback(done)
+
+    async def _finish(self, request: Request) -> None:
+        """Brings one sample to its end."""
+        try:
+            generation = await self._attempts(request)
+            self._record(generation)
+        except _Stopped:
+            pass
+        except FatalError as error:
+            self._stop(error)
+        except Exception as error:  # noqa: BLE001 - raised again by `run`
+            self._stop(error)
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await model.aclose()
-    if fatal:
-        raise fatal[0]
+
+    def _record(self, generation: Generation) -> None:
+        if generation.failure == "unreachable" and not self._answered and not self._failed:
+            raise FatalError(
+                "unreachable",
+                f"{generation.detail} (asked {generation.attempts} times, not one reply yet); "
+                "start the server, or check its address",
+            )
+        self._sink(generation)
+        self._failed += bool(generation.failure)
+        self._answered = self._answered or not generation.failure
+        if self._hopeless and self._failed == self._hopeless and not self._answered:
+            raise FatalError(
+                generation.failure,
+                f"the first {self._failed} samples all failed, such as {generation.id!r} "
+                f"({generation.failure}): {generation.detail}; the rest was not asked",
+            )
+
+    def _stop(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self._stopped.set()
+        self._changed.set()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Waits, but not beyond the end of the session."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+            raise _Stopped
+
+    async def _attempts(self, request: Request) -> Generation:
+        try:
+            return await self._asked_until_answered(request)
+        finally:
+            self._quota.leave(request)
+
+    async def _asked_until_answered(self, request: Request) -> Generation:
+        policy = self._policy
+        spent, attempt = 0.0, 0
+        while True:
+            await self._quota.wait(request)
+            if self._stopped.is_set():
+                raise _Stopped
+            attempt += 1
+            began = time.monotonic()
+            try:
+                generation = await self._once(request)
+            except RetryableError as error:
+                pause = policy.wait(attempt, error.retry_after)
+                spent += time.monotonic() - began + pause
+                if attempt >= policy.attempts or spent > policy.total:
+                    return _failed(request.id, request.trajectory, error.kind, str(error), attempt)
+                await self._sleep(pause)
+            except FatalError as error:
+                if error.kind != "quota" or policy.on_quota == "stop":
+                    raise
+                attempt -= 1
+                await self._quota.refused(request, error)
+            except RequestError as error:
+                return _failed(request.id, request.trajectory, error.kind, str(error), attempt)
+            else:
+                return _completed(generation, request, attempt)
+
+    async def _once(self, request: Request) -> Generation:
+        """One request.
+
+        Raises:
+            FatalError: Of the kind `quota` also where the server asks to wait for too long.
+        """
+        try:
+            return await self._model.generate(request)
+        except RetryableError as error:
+            if error.retry_after is None or error.retry_after <= self._policy.total:
+                raise
+            raise FatalError(
+                "quota", f"{error} (it asks to wait {error.retry_after:.0f} s)", status=error.status
+            ) from error
+
+
+class _Quota:
+    """While a quota is exhausted one request asks again, ever more rarely; the others wait."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        sleep: Callable[[float], Awaitable[None]],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._policy = policy
+        self._sleep = sleep
+        self._tell = tell
+        self._there = asyncio.Event()
+        self._there.set()
+        self._prober: Request | None = None
+        self._pause = policy.probe
+
+    async def wait(self, request: Request) -> None:
+        """Returns when the request may be sent."""
+        if self._prober is not request:
+            await self._there.wait()
+
+    async def refused(self, request: Request, error: FatalError) -> None:
+        """Waits until it is worth asking again; `wait` comes next."""
+        if self._prober not in (None, request):
+            return
+        self._prober = request
+        self._there.clear()
+        self._tell(f"waiting for quota, asking again in {self._pause:.0f} s: {error}")
+        await self._sleep(self._pause)
+        self._pause = min(2 * self._pause, self._policy.longest_probe)
+
+    def leave(self, request: Request) -> None:
+        """The request has come to its end, so the next one may find out."""
+        if self._prober is request:
+            self._prober = None
+            self._pause = self._policy.probe
+            self._there.set()
 
 
 def request_for(
@@ -214,36 +403,19 @@ def request_for(
     )
 
 
-async def _attempts(model: Model, request: Request, policy: RetryPolicy) -> Generation:
-    began = time.monotonic()
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            generation = await model.generate(request)
-        except RetryableError as error:
-            pause = policy.wait(attempt, error.retry_after)
-            spent = time.monotonic() - began
-            if attempt >= policy.attempts or spent + pause > policy.total:
-                return _failed(request.id, request.trajectory, error.kind, str(error), attempt)
-            await asyncio.sleep(pause)
-        except FatalError:
-            raise
-        except RequestError as error:
-            return _failed(request.id, request.trajectory, error.kind, str(error), attempt)
-        else:
-            image = request.image
-            full = (image and image.full) or (0, 0)
-            return msgspec.structs.replace(
-                generation,
-                attempts=attempt,
-                image_digest=image.digest if image else "",
-                sent_width=image.width if image else 0,
-                sent_height=image.height if image else 0,
-                full_width=full[0],
-                full_height=full[1],
-                time=_now(),
-            )
+def _completed(generation: Generation, request: Request, attempts: int) -> Generation:
+    image = request.image
+    full = (image and image.full) or (0, 0)
+    return msgspec.structs.replace(
+        generation,
+        attempts=attempts,
+        image_digest=image.digest if image else "",
+        sent_width=image.width if image else 0,
+        sent_height=image.height if image else 0,
+        full_width=full[0],
+        full_height=full[1],
+        time=_now(),
+    )
 
 
 def _failed(id: str, trajectory: int, kind: str, detail: str, attempts: int) -> Generation:
@@ -259,30 +431,3 @@ def _failed(id: str, trajectory: int, kind: str, detail: str, attempts: int) -> 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-class _Budget:
-    """Bytes held at once; the next image waits until there is room."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
-        self._room = asyncio.Event()
-        self._room.set()
-
-    async def room(self) -> None:
-        await self._room.wait()
-
-    def take(self, amount: int) -> None:
-        self._used += amount
-        self._settle()
-
-    def give(self, amount: int) -> None:
-        self._used -= amount
-        self._settle()
-
-    def _settle(self) -> None:
-        if self._used < self._limit:
-            self._room.set()
-        else:
-            self._room.clear()

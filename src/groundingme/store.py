@@ -79,6 +79,11 @@ class RunFolder:
         return cls(path, run)
 
     @classmethod
+    def find(cls, root: str | Path, run: Run) -> RunFolder | None:
+        """The folder in `root` whose run has the same `identity`; None where there is none."""
+        return next((one for one in list_runs(root) if identity(one.run) == identity(run)), None)
+
+    @classmethod
     def find_or_create(cls, root: str | Path, run: Run) -> RunFolder:
         """The run's folder in `root`: the one with the same `identity`, or a new one.
 
@@ -92,14 +97,12 @@ class RunFolder:
             RunError: The folder cannot be written, or holds a run that its name belies.
         """
         root = Path(root)
-        earlier = list_runs(root)
         try:
-            for folder in earlier:
-                if identity(folder.run) == identity(run):
-                    if folder.run.coords != run.coords:
-                        folder.run = msgspec.structs.replace(folder.run, coords=run.coords)
-                        folder._write_manifest()
-                    return folder
+            if folder := cls.find(root, run):
+                if folder.run.coords != run.coords:
+                    folder.run = msgspec.structs.replace(folder.run, coords=run.coords)
+                    folder._write_manifest()
+                return folder
             path = root / folder_name(run)
             if (path / MANIFEST).exists():
                 raise RunError(
@@ -107,7 +110,7 @@ class RunFolder:
                     "damaged; restore it, or move the folder away"
                 )
             path.mkdir(parents=True, exist_ok=True)
-            made = cls(path, run, difference=differences(run, earlier))
+            made = cls(path, run, difference=differences(run, list_runs(root)))
             made._write_manifest()
         except OSError as error:
             raise RunError(

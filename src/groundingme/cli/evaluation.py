@@ -12,6 +12,7 @@ from groundingme.errors import JobError, UsageError
 
 if TYPE_CHECKING:
     from groundingme.result import Result
+    from groundingme.runner import RetryPolicy
 
 INTERRUPTED = 130
 
@@ -36,7 +37,10 @@ INTERRUPTED = 130
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Sent with every request.")  # fmt: skip  # noqa: E501
 @click.option("--timeout", type=float, help="Seconds to wait for one reply.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Further option of the provider.")  # fmt: skip  # noqa: E501
-@click.option("--retries", type=click.IntRange(0), help="How often a failed request is asked again.")  # fmt: skip  # noqa: E501
+@click.option("--retries", type=click.IntRange(0), help="How often a failed request is asked again (7).")  # fmt: skip  # noqa: E501
+@click.option("--retry-for", type=click.FloatRange(min=0), help="Seconds after which it is not (900).")  # fmt: skip  # noqa: E501
+@click.option("--retry-failed", is_flag=True, help="Ask only what failed in an earlier session.")
+@click.option("--on-quota", type=click.Choice(["stop", "pause"]), default="stop", show_default=True, help="Pause: wait until it is refilled.")  # fmt: skip  # noqa: E501
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--dry-run", is_flag=True, help="Print the first request as JSON; send nothing.")
 @json_option
@@ -47,6 +51,8 @@ def eval_command(
     options: tuple[str, ...],
     extra_body: str | None,
     retries: int | None,
+    retry_for: float | None,
+    on_quota: str,
     quiet: bool,
     dry_run: bool,
     as_json: bool,
@@ -70,7 +76,6 @@ def eval_command(
     from groundingme import progress
     from groundingme.cli.options import json_object
     from groundingme.evaluation import evaluate
-    from groundingme.runner import RetryPolicy
 
     provider: dict[str, Any] = {
         name: value
@@ -89,7 +94,7 @@ def eval_command(
         model,
         data or "scenes",
         progress=progress.Quiet() if quiet else progress.for_terminal(),
-        retry=None if retries is None else RetryPolicy(attempts=retries + 1),
+        retry=_retry(retries, retry_for, on_quota),
         **settings,
         **provider,
     )
@@ -114,12 +119,23 @@ def eval_command(
         click.echo(f"Next: groundingme show {result.path} --wrong", err=True)
 
 
+def _retry(retries: int | None, retry_for: float | None, on_quota: str) -> RetryPolicy:
+    from groundingme.runner import RetryPolicy
+
+    given: dict[str, Any] = {"on_quota": on_quota}
+    if retries is not None:
+        given["attempts"] = retries + 1
+    if retry_for is not None:
+        given["total"] = retry_for
+    return RetryPolicy(**given)
+
+
 def _dry_run(model: str, data: str, settings: dict[str, Any], provider: dict[str, Any]) -> None:
     import json
 
     from groundingme.dry_run import dry_run
 
-    for name in ("protocol", "concurrency", "out", "price", "budget"):
+    for name in ("protocol", "concurrency", "out", "price", "budget", "retry_failed"):
         settings.pop(name)
     found = dry_run(model, data, **settings, **provider)
     click.echo(json.dumps(found, ensure_ascii=False, indent=2))

@@ -20,6 +20,16 @@ _SETTING = re.compile(
 """Words in a refusal that is about a setting, which all requests share."""
 
 
+_BAD_KEY = re.compile(r"\bAPI[ _]key\b.*\b(?:expired|invalid)|\bAPI_KEY_INVALID\b", re.I)
+
+NO_QUOTA = re.compile(
+    r"insufficient_quota|billing_hard_limit|credit balance is too low"
+    r"|insufficient (?:balance|credits)",
+    re.I,
+)
+"""Words in a refusal that no later request escapes before somebody pays or a month begins."""
+
+
 class HostedModel(Model):
     """A model behind somebody's API, asked through the vendor's own SDK.
 
@@ -99,14 +109,14 @@ class HostedModel(Model):
         """
         words = self._line(said)
         line = f"{self._where} answered {status}: {words or 'nothing'}"
-        if status in (401, 403):
+        if status in (401, 403) or (status == 400 and _BAD_KEY.search(words)):
             return FatalError(
                 "auth",
                 f"{line}; put a valid key into {self._key_names[0]}, or keep one with "
                 f"groundingme keys set {self._key_names[0]}",
                 status=status,
             )
-        if status == 402:
+        if status == 402 or (status in (400, 429) and NO_QUOTA.search(words)):
             return FatalError("quota", line, status=status)
         if status == 404:
             return FatalError(

@@ -8,7 +8,6 @@ kept-alive connections.
 from __future__ import annotations
 
 import base64
-import email.utils
 import functools
 import json
 import os
@@ -23,6 +22,7 @@ from groundingme import keys
 from groundingme.errors import FatalError, RequestError, RetryableError, UsageError
 from groundingme.models import PROVIDERS, Model, Request
 from groundingme.models.confidence import Token, from_tokens
+from groundingme.models.hosted import NO_QUOTA, seconds
 from groundingme.models.options import address, sent_headers
 from groundingme.schema import Generation
 
@@ -212,18 +212,18 @@ class OpenAI(Model):
                 f"groundingme keys set {self._key_env}",
                 status=status,
             )
-        if status == 404:
+        if status == 404 or (status == 400 and _NO_MODEL.search(said)):
             return FatalError(
                 "not-found", f"{where}; check the base URL and the name {self._served!r}",
                 status=status,
             )  # fmt: skip
-        if status == 429 and "insufficient_quota" in said:
+        if status == 402 or (status in (400, 429) and NO_QUOTA.search(said)):
             return FatalError("quota", where, status=status)
         if status == 429:
-            wait = _seconds(retry_after)
+            wait = seconds(retry_after)
             return RetryableError("rate-limit", where, status=status, retry_after=wait)
         if status in (408, 409, 425) or status >= 500:
-            wait = _seconds(retry_after)
+            wait = seconds(retry_after)
             return RetryableError("server", where, status=status, retry_after=wait)
         return RequestError("bad-request", where, status=status)
 
@@ -366,6 +366,8 @@ _NO_EYES = re.compile(
     r"image input is not supported|not a multimodal model|does not support (?:image|vision)", re.I
 )
 
+_NO_MODEL = re.compile(r"model_not_found|invalid model name", re.I)
+
 
 def _words(reply: Any) -> str:
     """What an error body says, in one line."""
@@ -375,20 +377,6 @@ def _words(reply: Any) -> str:
         code = error.get("code")
         error = f"{said} ({code})" if code else said
     return " ".join(str(error).split())[:300]
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """The header's value in seconds: a number or a date; None where it is neither."""
-    if retry_after is None:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 PROVIDERS.register("openai", OpenAI)

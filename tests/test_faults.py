@@ -1,0 +1,247 @@
+"""A server that fails in every way: each sample has one fate, and the scores are the same."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import groundingme
+from chat import ChatServer, Reply
+from faults import ENDING, PASSING, QUOTA, Moody
+from groundingme.errors import FatalError, UsageError
+from groundingme.progress import Silent
+from groundingme.result import OUTCOMES, Result
+from groundingme.runner import RetryPolicy
+from test_evaluation import make_data
+
+QUICK = RetryPolicy(attempts=4, base=0.01, probe=0.05, longest_probe=0.1)
+REPLIES = (
+    Reply('{"bbox_2d": [25, 20, 75, 60]}'),
+    Reply('{"bbox_2d": null}'),
+    Reply("I cannot help with that."),
+    Reply('{"bbox_2d": [25, 20, 7', finish_reason="length"),
+    Reply(None, finish_reason="content_filter"),
+)
+
+
+def answer(description: str) -> Reply:
+    return REPLIES[zlib.crc32(description.encode()) % len(REPLIES)]
+
+
+def run(server: ChatServer, data: Path, out: Path, **options: Any) -> Result:
+    options.setdefault("retry", QUICK)
+    return groundingme.evaluate(
+        "openai/m", str(data), coords="abs", base_url=server.base_url, out=out, timeout=1, **options
+    )
+
+
+def fates(result: Result) -> dict[str, str]:
+    """What became of each sample, after it was seen that the counts add up."""
+    assert sum(int(result.metrics[name]) for name in OUTCOMES) == result.run.samples
+    assert len({one.id for one in result.scores}) == len(result.scores) == result.run.samples
+    return {one.id: one.outcome for one in result.scores}
+
+
+@pytest.fixture(scope="module")
+def peace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A data set, and a run on it of a server without faults."""
+    here = tmp_path_factory.mktemp("peace")
+    data = make_data(here / "data", samples=150)
+    with ChatServer(default=answer, keep=False) as server:
+        result = run(server, data, here / "runs")
+    assert len(server.asked) == 150
+    assert set(fates(result).values()) == {"box", "rejected", "unparsed"}
+    assert result.path
+    return data, result.path
+
+
+@pytest.mark.parametrize(("seed", "share"), [(1, 0.1), (2, 0.5), (3, 0.5)])
+def test_half_of_all_requests_may_fail(
+    peace: tuple[Path, Path], tmp_path: Path, seed: int, share: float
+) -> None:
+    data, quiet = peace
+    moody = Moody(answer, share, seed)
+    with ChatServer(default=moody, keep=False) as server:
+        result = run(server, data, tmp_path)
+        for _ in range(10):
+            failed = {id for id, fate in fates(result).items() if fate == "failed"}
+            asked = len(server.asked)
+            if not failed:
+                break
+            result = run(server, data, tmp_path)
+            again = {one.removeprefix("thing ") for one in server.asked[asked:]}
+            assert again == failed  # all that failed, and nothing else
+    assert not result.failed
+    assert len(moody.met) > len(PASSING) / 2
+    assert share < 0.5 or sum(moody.met.values()) > 100
+    assert result.path
+    for name in ("scores.json", "scores.jsonl"):
+        assert (result.path / name).read_bytes() == (quiet / name).read_bytes()
+
+
+def test_sessions_that_end_early_add_up_to_a_whole_run(
+    peace: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, quiet = peace
+    moody = Moody(answer, 0.3, 4, {**PASSING, **ENDING})
+    ended = set()
+    with ChatServer(default=moody, keep=False) as server:
+        for _ in range(100):
+            try:
+                result = run(server, data, tmp_path)
+            except FatalError as error:
+                ended.add(error.kind)
+                continue
+            fates(result)
+            if not result.failed:
+                break
+    assert ended == {"auth", "not-found", "quota"}
+    assert result.path
+    for name in ("scores.json", "scores.jsonl"):
+        assert (result.path / name).read_bytes() == (quiet / name).read_bytes()
+    lines = (result.path / "generations.jsonl").read_text().splitlines()
+    replies = [one["id"] for one in map(json.loads, lines) if "failure" not in one]
+    assert sorted(replies, key=int) == [str(n) for n in range(150)]  # none twice
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_each_fault_passes(tmp_path: Path, name: str) -> None:
+    data = make_data(tmp_path / "data", samples=3)
+    with ChatServer({"thing 1": [PASSING[name](), Reply("null")]}) as server:
+        result = run(server, data, tmp_path / "runs")
+    assert fates(result) == {"0": "box", "1": "rejected", "2": "box"}
+    assert server.asked.count("thing 1") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    {
+        "429": "rate-limit",
+        "502": "server",
+        "dropped before": "connection",
+        "dropped within": "connection",
+        "stalled": "timeout",
+        "no JSON": "bad-reply",
+        "no choices": "bad-reply",
+        "no content": "bad-reply",
+    }.items(),
+)
+def test_a_fault_that_stays_is_a_failure_with_its_reason(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    data = make_data(tmp_path / "data", samples=3)
+    policy = RetryPolicy(attempts=2, base=0.01)
+    with ChatServer({"thing 1": [PASSING[name]()]}) as server:
+        result = run(server, data, tmp_path / "runs", retry=policy)
+    assert fates(result) == {"0": "box", "1": "failed", "2": "box"}
+    assert any(f"failed, {kind}: 1 sample" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("name", ["401", "404", "quota", "402"])
+def test_what_cannot_get_better_stops_at_once(tmp_path: Path, name: str) -> None:
+    """An expired key in the middle: what was answered stays, and hardly anything is asked."""
+    data = make_data(tmp_path / "data", samples=200)
+    script = {f"thing {n}": [ENDING[name]()] for n in range(50, 200)}
+    with ChatServer(script, keep=False) as server:
+        with pytest.raises(FatalError, match="are kept in"):
+            run(server, data, tmp_path / "runs", concurrency=8)
+        assert 50 < len(server.asked) < 60
+    (file,) = tmp_path.glob("runs/*/generations.jsonl")
+    kept = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(kept) == 50
+    assert not any(one.get("failure") for one in kept)
+
+
+def test_nothing_is_asked_again_once_the_run_stops(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", samples=3)
+    script = {
+        "thing 1": [Reply(status=503, headers={"Retry-After": "30"})],
+        "thing 2": [Reply(status=401, delay=0.3)],
+    }
+    began = time.monotonic()
+    with ChatServer(script) as server, pytest.raises(FatalError):
+        run(server, data, tmp_path / "runs")
+    assert time.monotonic() - began < 10
+    assert server.asked.count("thing 1") == 1
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_a_pause_until_there_is_quota_again(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", samples=40)
+    until = time.monotonic() + 1e9
+    refused: list[float] = []
+
+    def reply(description: str) -> Reply:
+        nonlocal until
+        if len(server.asked) == 20:
+            until = time.monotonic() + 0.5
+        if len(server.asked) >= 20 and time.monotonic() < until:
+            refused.append(time.monotonic())
+            return Reply(status=429, body=QUOTA)
+        return Reply("null")
+
+    told = Told()
+    policy = RetryPolicy(on_quota="pause", probe=0.05, longest_probe=0.2)
+    with ChatServer(default=reply) as server:
+        result = run(server, data, tmp_path / "runs", retry=policy, progress=told, concurrency=8)
+    assert set(fates(result).values()) == {"rejected"}
+    # Those in flight were refused once each; from then on one asks, ever more rarely.
+    assert 2 <= len(refused) <= 8 + 5
+    waits = [line for line in told.lines if line.startswith("waiting for quota, asking again in")]
+    assert 2 <= len(waits) <= 6
+    assert "no money left" in waits[0]
+
+
+def test_who_asks_to_wait_for_hours_has_no_quota(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", samples=3)
+    slow = Reply(status=429, headers={"Retry-After": "7200"})
+    with (
+        ChatServer({"thing 1": [slow, Reply("null")]}) as server,
+        pytest.raises(FatalError, match="asks to wait 7200 s") as caught,
+    ):
+        run(server, data, tmp_path / "runs")
+    assert caught.value.kind == "quota"
+    with ChatServer({"thing 1": [slow, Reply("null")]}) as server:
+        policy = RetryPolicy(on_quota="pause", probe=0.05)
+        assert not run(server, data, tmp_path / "paused", retry=policy).failed
+
+
+def test_retry_after_may_be_a_date(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", samples=1)
+    # Dates have whole seconds, so the wait is between 1 and 2 of them.
+    date = email.utils.formatdate(time.time() + 2, usegmt=True)
+    began = time.monotonic()
+    busy = Reply(status=429, headers={"Retry-After": date})
+    with ChatServer({"thing 0": [busy, Reply("null")]}) as server:
+        result = run(server, data, tmp_path / "runs")
+    assert time.monotonic() - began >= 0.8
+    assert not result.failed
+
+
+def test_failed_samples_alone_are_asked_again(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", samples=20)
+    with pytest.raises(UsageError, match="got none in"):
+        groundingme.evaluate("baseline/null", str(data), out=tmp_path / "new", retry_failed=True)
+    assert not (tmp_path / "new").exists()
+    script = {"thing 3": [Reply(status=400), Reply("null")], "thing 10": [Reply(status=401)]}
+    with ChatServer(script) as server:
+        with pytest.raises(FatalError):
+            run(server, data, tmp_path / "runs", concurrency=1)
+        asked = len(server.asked)
+        result = run(server, data, tmp_path / "runs", retry_failed=True)
+        assert server.asked[asked:] == ["thing 3"]
+        assert fates(result)["3"] == "rejected"
+        assert result.failed == 10  # never asked
