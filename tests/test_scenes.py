@@ -226,6 +226,25 @@ def test_left_has_a_margin(x: float, expected: int) -> None:
     assert logic.evaluate(left, scene)[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("surface", "value", "expected"),
+    [
+        ("checked", "brown", logic.YES),
+        ("checked", "white", logic.UNSURE),
+        ("striped", "white", logic.UNSURE),
+        ("dotted", "white", logic.NO),
+        ("plain", "white", logic.NO),
+        ("checked", "red", logic.NO),
+    ],
+)
+def test_a_checked_thing_may_be_called_by_its_other_colour(
+    surface: str, value: str, expected: int
+) -> None:
+    scene = scene_of(thing("bucket", color="brown", surface=surface))
+    asked = Phrase(kind="bucket", facts=(Fact("color", value),))
+    assert logic.evaluate(asked, scene) == [expected]
+
+
 def test_left_is_no_matter_of_a_steep_diagonal() -> None:
     scene = scene_of(thing(x=250, y=450), thing("lamp", x=300, y=150))
     left = Phrase(kind="mug", relations=(Relation("left", (LAMP,)),))

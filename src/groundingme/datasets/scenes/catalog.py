@@ -77,6 +77,17 @@ SURFACES: dict[str, tuple[str, ...]] = {
 
 FIXED_COLOR = {"wooden": "brown", "metal": "grey"}
 
+SECOND_COLORS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("red", "green", "blue", "purple", "brown", "black"), ("white",)),
+    "orange": ("brown",),
+    "yellow": ("brown",),
+    "pink": ("purple",),
+    "white": ("grey", "blue"),
+    "grey": ("black",),
+}
+"""What a careful person might also call a striped or checked thing of each colour: the name of the
+colour that covers nearly as much of it."""
+
 PATTERNS = ("plain", "striped", "dotted", "checked")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from groundingme.datasets.scenes.catalog import AXES, KINDS
+from groundingme.datasets.scenes.catalog import AXES, KINDS, SECOND_COLORS
 from groundingme.datasets.scenes.scene import GROUND, Scene, Thing, size_at
 
 NO, UNSURE, YES = 0, 1, 2
@@ -144,6 +144,8 @@ def _fact(fact: Fact, scene: Scene) -> list[int]:
 def _alone(thing: Thing, fact: Fact, scene: Scene) -> int:
     kind, name, value = KINDS[thing.kind], fact.name, fact.value
     if name == "color":
+        if thing.surface in ("striped", "checked") and value in SECOND_COLORS[thing.color]:
+            return UNSURE
         return _if(thing.color == value, _seen(thing, "color", whole=False))
     if name == "surface":
         return _if(thing.surface == value, _seen(thing, "surface", whole=False))
@@ -161,9 +163,7 @@ def _alone(thing: Thing, fact: Fact, scene: Scene) -> int:
             return NO if not kind.text else _if(False, thing.visible >= _WHOLE)
         return _if(thing.text == value, _seen(thing, "text", whole=True))
     if name == "count":
-        if not kind.count:
-            return NO
-        return _if(thing.count == value, _seen(thing, "count", whole=True))
+        return _if(thing.count == value, _seen(thing, "count", whole=True)) if kind.count else NO
     if name == "covered":
         return _share(_covered(thing, scene))
     if name == "cut":
