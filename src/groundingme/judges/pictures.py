@@ -56,8 +56,26 @@ def pair(sample: Sample, candidates: Sequence[Candidate]) -> bytes:
         ink.text((x, whole.height + 4), f"{LETTERS[at]}{said}", COLORS[at], font=font)
         if candidate.box is not None:
             sheet.paste(crop(full, candidate.box), (x, whole.height + head))
+    return _jpeg(sheet)
+
+
+def whole(sample: Sample) -> bytes:
+    """The image alone, at most `WIDTH` pixels a side, as a JPEG file.
+
+    Raises:
+        ImageError: The image cannot be read.
+    """
+    if sample.image is None:
+        raise ImageError("missing", "expected an image to judge by, got a data set without images")
+    images.open_upright(sample.image.read())
+    return _jpeg(
+        draw_sample(msgspec.structs.replace(sample, target=None), width=WIDTH, caption=False)
+    )
+
+
+def _jpeg(picture: Image) -> bytes:
     out = io.BytesIO()
-    sheet.save(out, "JPEG", quality=90)
+    picture.save(out, "JPEG", quality=90)
     return out.getvalue()
 
 

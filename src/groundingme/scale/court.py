@@ -1,0 +1,306 @@
+"""A judge at work: pairs of answers go to a model, verdicts come back, and nothing is asked twice.
+
+Everything that is asked is kept in a run folder of its own, `judges/...` inside the folder of the
+trajectories, so that a later command, or one after Ctrl-C, asks only what is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from groundingme.costs import Spending, find_price
+from groundingme.errors import ImageError
+from groundingme.images import BytesImage
+from groundingme.interrupting import run_to_end
+from groundingme.judges import Ask, Candidate, Judge
+from groundingme.models import Model, Request
+from groundingme.runner import RetryPolicy, ask
+from groundingme.scale.knockout import Contest
+from groundingme.schema import Generation, Run, Sample
+from groundingme.store import RunFolder
+
+Orders: TypeAlias = Literal["both", "random", "given"]
+
+VERDICTS = "verdicts.jsonl"
+
+
+class Interrupted(Exception):  # noqa: N818 - no error
+    """Ctrl-C; what was asked is kept."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """Two answers to one sample."""
+
+    sample: Sample
+    one: Candidate
+    other: Candidate
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one showing of a pair.
+
+    Attributes:
+        id: The sample's id.
+        first: Trajectory shown as A.
+        second: Trajectory shown as B.
+        winner: Trajectory that the judge took; None where it did not decide.
+        failure: Why there was no reply; "" where there was one.
+        replies: The judge's words, one for each question.
+        asks: Ids of the questions in the judge's run folder.
+    """
+
+    id: str
+    first: int
+    second: int
+    winner: int | None
+    failure: str = ""
+    replies: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+
+
+class Tally(msgspec.Struct):
+    """How a judge did, whatever is true.
+
+    Attributes:
+        pairs: Pairs that were decided upon.
+        undecided: Of them, those without a winner: the majority decided.
+        failed: Of those, the ones without a readable reply at all.
+        shown: Showings that ended with a winner.
+        first: Of them, those that went to the answer shown first.
+    """
+
+    pairs: int = 0
+    undecided: int = 0
+    failed: int = 0
+    shown: int = 0
+    first: int = 0
+
+    @property
+    def first_share(self) -> float:
+        """Share of verdicts for the answer shown first: 0.5 without position bias; NaN of none."""
+        return self.first / self.shown if self.shown else float("nan")
+
+
+class Court:
+    """One judge, one model, and what it said so far.
+
+    Args:
+        judge: Writes the questions.
+        model: Answers them.
+        folder: The trajectories' run folder.
+        orders: `both` shows each pair twice and counts only what agrees; `random` shows it once,
+            in an order that the seed decides; `given` in the order of the case.
+        seed: Of the orders.
+        concurrency: Questions in flight at once.
+        max_tokens: Of a reply.
+        retry: When to ask again.
+        tell: Told in a line when everything waits.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        model: Model,
+        folder: Path,
+        *,
+        orders: Orders = "both",
+        seed: int = 0,
+        concurrency: int = 16,
+        max_tokens: int = 8192,
+        retry: RetryPolicy | None = None,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.judge, self.model = judge, model
+        self.orders, self.seed = orders, seed
+        self.tally = Tally()
+        self.spending = Spending(price=find_price(model.name))
+        self._concurrency, self._max_tokens = concurrency, max_tokens
+        self._retry, self._tell = retry, tell
+        run = Run(
+            model=model.name,
+            data=f"judge/{judge.name}",
+            data_name=judge.name,
+            data_fingerprint="",
+            samples=0,
+            prompt="{description}",
+            settings={"judge": judge.name, "max_tokens": max_tokens, **model.settings()},
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self.folder = RunFolder.find_or_create(folder / "judges", run)
+        self._known = {k: v for k, v in self.folder.generations().items() if not v.failure}
+        self._used: set[str] = set()
+
+    def hear(self, cases: Sequence[Case]) -> list[int | None]:
+        """The winning trajectory of each pair, or None; questions of all pairs go out at once.
+
+        Raises:
+            FatalError: The judging model cannot be asked at all.
+            Interrupted: Ctrl-C.
+        """
+        shown = [(at, *pair) for at, case in enumerate(cases) for pair in self._showings(case)]
+        asks = [self._asks(cases[at].sample, one, other) for at, one, other in shown]
+        self._reply_to([ask for found in asks if isinstance(found, list) for ask in found if ask])
+        verdicts = [
+            self._verdict(cases[at].sample, one, other, found)
+            for (at, one, other), found in zip(shown, asks, strict=True)
+        ]
+        self._write(verdicts)
+        ruled: list[int | None] = []
+        for number in range(len(cases)):
+            mine = [v for (at, *_), v in zip(shown, verdicts, strict=True) if at == number]
+            winners = {one.winner for one in mine}
+            winner = winners.pop() if len(winners) == 1 else None
+            self.tally.pairs += 1
+            self.tally.undecided += winner is None
+            self.tally.failed += all(one.failure for one in mine)
+            ruled.append(winner)
+        return ruled
+
+    def _showings(self, case: Case) -> list[tuple[Candidate, Candidate]]:
+        pair = (case.one, case.other)
+        if self.orders == "both":
+            return [pair, pair[::-1]]
+        if self.orders == "given":
+            return [pair]
+        text = f"{self.seed}:{case.sample.id}:{pair[0].trajectory}:{pair[1].trajectory}"
+        swap = hashlib.sha256(text.encode()).digest()[0] % 2
+        return [pair[::-1] if swap else pair]
+
+    def _asks(self, sample: Sample, one: Candidate, other: Candidate) -> list[Ask | None] | str:
+        """Questions, or why there can be none."""
+        try:
+            return self.judge.asks(sample, one, other)
+        except ImageError as error:
+            return f"image: {error}"
+
+    def _reply_to(self, asks: Sequence[Ask]) -> None:
+        new = {key: one for one in asks if (key := key_of(one)) not in self._known}
+        questions = [
+            Sample(
+                id=key,
+                description=one.prompt,
+                target=None,
+                image=BytesImage(name=f"{key}.jpg", data=one.image) if one.image else None,
+            )
+            for key, one in new.items()
+        ]
+        for key in map(key_of, asks):
+            if key in self._known and key not in self._used:
+                self._used.add(key)
+                self.spending.add(self._known[key])
+
+        def sink(generation: Generation) -> None:
+            self.folder.append(generation)
+            self._used.add(generation.id)
+            self.spending.add(generation)
+            if not generation.failure:
+                self._known[generation.id] = generation
+
+        if not questions:
+            return
+        with self.folder.lock():
+            stopped = run_to_end(
+                ask(
+                    _Text(self.model) if questions[0].image is None else self.model,
+                    questions,
+                    prompt="{description}",
+                    sink=sink,
+                    concurrency=self._concurrency,
+                    retry=self._retry,
+                    max_tokens=self._max_tokens,
+                    tell=self._tell,
+                )
+            )
+        if stopped:
+            raise Interrupted
+
+    def _verdict(
+        self, sample: Sample, one: Candidate, other: Candidate, asks: list[Ask | None] | str
+    ) -> Verdict:
+        empty = Verdict(id=sample.id, first=one.trajectory, second=other.trajectory, winner=None)
+        if isinstance(asks, str):
+            return msgspec.structs.replace(empty, failure=asks)
+        keys = [key_of(ask) if ask else "" for ask in asks]
+        missing = [key for key in keys if key and key not in self._known]
+        if missing:
+            return msgspec.structs.replace(empty, failure="no reply", asks=tuple(keys))
+        replies = tuple(self._known[key].text if key else "" for key in keys)
+        at = self.judge.verdict(replies)
+        if at is not None:
+            self.tally.shown += 1
+            self.tally.first += at == 0
+        winner = None if at is None else (one, other)[at].trajectory
+        return msgspec.structs.replace(empty, winner=winner, replies=replies, asks=tuple(keys))
+
+    def _write(self, verdicts: Sequence[Verdict]) -> None:
+        lines = b"".join(msgspec.json.encode(one) + b"\n" for one in verdicts)
+        with (self.folder.path / VERDICTS).open("ab") as file:
+            file.write(lines)
+
+
+def key_of(one: Ask) -> str:
+    """The id of a question: the same words and picture have the same."""
+    digest = hashlib.sha256(one.prompt.encode())
+    digest.update(b"\0" + (one.image or b""))
+    return digest.hexdigest()[:32]
+
+
+class _Text(Model):
+    """A model that is asked without an image."""
+
+    needs_image = False
+
+    def __init__(self, model: Model) -> None:
+        self.name = model.name
+        self._model = model
+
+    async def generate(self, request: Request) -> Generation:
+        return await self._model.generate(request)
+
+    async def aclose(self) -> None:
+        await self._model.aclose()
+
+
+def play_all(
+    court: Court,
+    contests: Mapping[str, Contest],
+    case: Callable[[str, int, int], Case],
+    fallback: Callable[[str, int, int], int],
+) -> dict[str, int]:
+    """Plays a contest a sample, one pair of each at a time, all samples side by side.
+
+    Args:
+        court: Judges.
+        contests: Not begun, by sample id.
+        case: A sample's pair.
+        fallback: Decides where the court does not.
+
+    Returns:
+        The winning trajectory, by sample id.
+    """
+    waiting: dict[str, tuple[int, int]] = {}
+    won: dict[str, int] = {}
+
+    def step(id: str, move: Callable[[], tuple[int, int]]) -> None:
+        try:
+            waiting[id] = move()
+        except StopIteration as end:
+            waiting.pop(id, None)
+            won[id] = int(end.value)
+
+    for id, contest in contests.items():
+        step(id, lambda contest=contest: next(contest))  # type: ignore[misc]
+    while waiting:
+        pairs = list(waiting.items())
+        ruled = court.hear([case(id, *pair) for id, pair in pairs])
+        for (id, pair), winner in zip(pairs, ruled, strict=True):
+            decided = fallback(id, *pair) if winner is None else winner
+            contest = contests[id]
+            step(id, lambda contest=contest, decided=decided: contest.send(decided))  # type: ignore[misc]
+    return won
