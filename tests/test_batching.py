@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 import time
@@ -144,9 +145,11 @@ calls = []
 
 class SamplingParams:
     def __init__(self, *, temperature=1.0, max_tokens=16, seed=None, top_p=1.0, top_k=0,
-                 presence_penalty=0.0, skip_special_tokens=True, stop=None):
+                 presence_penalty=0.0, skip_special_tokens=True, stop=None,
+                 logprobs=None):
         self.fields = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed,
                        "top_p": top_p, "skip_special_tokens": skip_special_tokens}
+        self.fields |= {} if logprobs is None else {"logprobs": logprobs}
 
 
 class LLM:
@@ -167,8 +170,21 @@ class LLM:
 
     def reply(self, turns):
         text = turns[-1]["content"][-1]["text"]
-        best = types.SimpleNamespace(text=f"to {text}", token_ids=[5, 6, 7], finish_reason="stop")
+        best = types.SimpleNamespace(text=f"to {text}", token_ids=[5, 6, 7], finish_reason="stop",
+                                     logprobs=None)
+        if calls[-1][2][0].get("logprobs"):
+            best.text, best.token_ids = '{"bbox_2d": null}', [0, 1, 2, 3]
+            sure = lambda id: types.SimpleNamespace(logprob=0.0, rank=1, decoded_token=WORDS[id])
+            best.logprobs = [{id: sure(id)} for id in best.token_ids]
+            best.logprobs[1][1].logprob = -0.25
+            best.logprobs[1][4] = types.SimpleNamespace(logprob=-1.25, rank=2, decoded_token="[")
         return types.SimpleNamespace(outputs=[best], prompt_token_ids=[1] * 40)
+
+    def get_tokenizer(self):
+        return types.SimpleNamespace(decode=lambda ids: "".join(WORDS[id] for id in ids))
+
+
+WORDS = ['{"bbox_2d": ', "null", "}", "<eos>", "["]
 '''
 
 
@@ -219,6 +235,15 @@ def test_what_vllm_is_given(fake: Any) -> None:
     one = replies[0]
     assert (one.finish_reason, one.prompt_tokens, one.completion_tokens) == ("stop", 40, 3)
     assert model.settings() == {"engine": {"max_model_len": 4096}, "extra_body": {"top_p": 0.9}}
+
+
+def test_confidence_from_vllm(fake: Any) -> None:
+    model = load_model("vllm/org/name", logprobs="yes")
+    (reply,) = chat(model, [Request(id="a", prompt="one", image=JPEG)])
+    assert fake.calls[0][2][0]["logprobs"] == 10
+    assert reply.text == '{"bbox_2d": null}'
+    assert reply.confidence == pytest.approx(1 / (1 + math.exp(-1.0)))
+    assert "logprobs" not in model.settings()
 
 
 @pytest.mark.usefixtures("fake")

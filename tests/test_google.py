@@ -7,6 +7,7 @@ import base64
 import email.utils
 import io
 import json
+import math
 import re
 import socket
 import time
@@ -115,6 +116,31 @@ def picture(got: Got) -> tuple[str, bytes]:
     """Type and bytes of the image that arrived."""
     blob = sent(got)["contents"][0]["parts"][0]["inlineData"]
     return blob["mimeType"], base64.urlsafe_b64decode(blob["data"])
+
+
+def test_confidence_from_log_probabilities() -> None:
+    """As the API writes them; a log-probability of 0 is left out."""
+    texts = ['{"', "box", '_2d": ', "[", "100", ", ", "200", ", 300, 400", "]}"]
+    chosen: list[dict[str, Any]] = [{"token": text, "tokenId": 7} for text in texts]
+    chosen[3]["logProbability"] = -0.25
+    chosen[4]["logProbability"] = -0.5
+    others = [[one] for one in chosen]
+    others[3].append({"token": "null", "tokenId": 8, "logProbability": -1.25})
+    answer = reply({"text": BOX})
+    answer.body["candidates"][0]["logprobsResult"] = {
+        "chosenCandidates": chosen,
+        "topCandidates": [{"candidates": one} for one in others],
+    }
+    with VendorServer(answer) as server:
+        found = ask(server, logprobs="true")
+        plain = ask(server)
+    asked, unasked = (sent(got)["generationConfig"] for got in server.got)
+    assert (asked["responseLogprobs"], asked["logprobs"]) == (True, 10)
+    assert "responseLogprobs" not in unasked
+    assert found.confidence == pytest.approx(1 / (1 + math.exp(-1.0)))
+    assert found.coordinate_logprob == pytest.approx(-0.5 / 3)
+    assert plain.confidence == found.confidence
+    assert answered(reply({"text": BOX})).confidence is None
 
 
 def answered(answer: Answer, **options: Any) -> Generation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import tiny
 from groundingme import evaluate
 from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import FatalError, RequestError, UsageError
-from groundingme.images import FileImage, prepare
-from groundingme.models import Model, Request, load_model
+from groundingme.images import FileImage, open_upright, prepare
+from groundingme.models import Model, Request, confidence, load_model
 from groundingme.schema import Generation
 
 torch = pytest.importorskip("torch", reason="needs torch: groundingme[transformers]")
@@ -122,6 +123,52 @@ def test_greedy_replies_repeat_and_sampled_ones_differ(photos: Dataset, random: 
     hot = [question(photos, 0, "w1", temperature=50.0, trajectory=n) for n in range(3)]
     assert len({one.text for one in ask(model, greedy)}) == 1
     assert len({one.text for one in ask(model, hot)}) == 3
+
+
+def test_confidence_against_the_model_s_own_distributions(
+    photos: Dataset, scripted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `generate` itself returns of every step, for each reply alone."""
+    # Most words of this model are equally unlikely, so which of them are among ten is chance.
+    monkeypatch.setattr(confidence, "ALTERNATIVES", 1000)
+    model: Any = load_model(f"transformers/{scripted}", batch_size=4)
+    prompts = ["cup", "a b c nothing", "x cup", "forever"]
+    requests = [question(photos, n, prompt) for n, prompt in enumerate(prompts)]
+    replies = ask(model, requests)
+    net, processor = model._loaded
+    ids = processor.tokenizer.convert_tokens_to_ids
+    for request, reply in zip(requests[:3], replies, strict=False):
+        picture = open_upright(request.image.data)  # type: ignore[union-attr]
+        inputs = model._inputs(processor, [(request, picture)], {})
+        with torch.inference_mode():
+            out = net.generate(
+                **inputs, max_new_tokens=12, do_sample=False, temperature=None, top_p=None,
+                top_k=None, return_dict_in_generate=True, output_logits=True,
+            )  # fmt: skip
+        steps = [one[0].float().softmax(-1) for one in out.logits]
+        words = processor.tokenizer.convert_ids_to_tokens(
+            out.sequences[0][inputs["input_ids"].shape[1] :]
+        )
+        if reply.text == '{"bbox_2d": null}':
+            at, numbers = words.index("null"), []
+        else:
+            # The opening bracket is one token with the key; on the first number all turns.
+            at = words.index("12, ")
+            numbers = [n for n, word in enumerate(words) if word[0].isdigit()]
+        chance = {word: float(steps[at][id]) for word, id in processor.tokenizer.vocab.items()}
+        null = chance["null"]
+        box = sum(chance[word] for word in chance if word[0] in "{0123456789")
+        assert null > 0 < box
+        own = null if reply.text == '{"bbox_2d": null}' else box
+        assert reply.confidence == pytest.approx(own / (null + box), abs=1e-5)
+        if numbers:
+            mean = sum(math.log(steps[n][ids(words[n])]) for n in numbers) / len(numbers)
+            assert reply.coordinate_logprob == pytest.approx(mean, abs=1e-5)
+        else:
+            assert reply.coordinate_logprob is None
+    assert replies[3].confidence is None
+    silent = load_model(f"transformers/{scripted}", logprobs="false")
+    assert ask(silent, requests[:1])[0].confidence is None
 
 
 def test_the_chat_template_gets_its_variables(photos: Dataset, scripted: Path) -> None:

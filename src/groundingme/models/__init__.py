@@ -102,16 +102,22 @@ Factory = Callable[..., Model]
 PROVIDERS: Registry[Factory] = Registry("provider", "groundingme.models")
 
 
+SAMPLING = ("samples", "sample_temperature")
+"""Options that every provider has."""
+
+
 def load_model(name: str, **options: Any) -> Model:
     """A model by name.
 
     Args:
         name: `PROVIDER/NAME`, such as `openai/Qwen/Qwen3-VL-8B-Instruct` or `baseline/center`.
-        **options: For the provider.
+        **options: For the provider; and for any of them `samples` and `sample_temperature`, which
+            ask several times for a confidence: see `sampled.Sampled`.
 
     Raises:
         UsageError: The name or an option is unknown; the message lists the known ones.
     """
+    sampling = {name: options.pop(name) for name in SAMPLING if name in options}
     provider, slash, rest = name.partition("/")
     factory = PROVIDERS.get(provider)
     if not slash or not rest:
@@ -131,7 +137,7 @@ def load_model(name: str, **options: Any) -> Model:
         if option not in known:
             raise unknown(f"option of the provider {provider}", option, known)
     try:
-        return factory(rest, **options)
+        model = factory(rest, **options)
     except UsageError:
         raise
     except (TypeError, ValueError) as error:
@@ -143,3 +149,8 @@ def load_model(name: str, **options: Any) -> Model:
         raise UsageError(
             f"expected options that the provider {provider} can use, got {given}: {error}"
         ) from None
+    if not sampling:
+        return model
+    from groundingme.models.sampled import Sampled
+
+    return Sampled(model, **sampling)

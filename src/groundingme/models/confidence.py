@@ -9,16 +9,29 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
+import numpy as np
 
+from groundingme import geometry
 from groundingme.parsing import parse
-from groundingme.schema import Answer
+from groundingme.schema import Answer, Generation
 
+ALTERNATIVES = 10
+"""Likeliest tokens that are asked for at each place."""
+AGREE = 0.5
+"""Least IoU of two boxes that count as the same answer."""
+
+_WINDOW = 4
+"""Tokens before a token that decide how it is spelled."""
 _VALUE = re.compile(r"[\"'“]?\w[\w ]{0,30}[\"'”]?\s{0,8}[:=]\s{0,8}")
 _LEAD = " \t\r\n\"'`:="
 _NULL = re.compile(r"n(?:u(?:l(?:l)?)?)?$|null\b|none\b|\[\]|nil\b", re.IGNORECASE)
+
+_BOX = re.compile(r"[\[({\d]|<\|?(?:$|b?box|begin_of_box|det|loc|ref|object_ref|\d)", re.IGNORECASE)
+"""How a box begins: not every token in angle brackets does, such as that of the end."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -83,6 +96,90 @@ def from_tokens(text: str, tokens: Sequence[Token]) -> Confidence | None:
     return Confidence(answer=chosen / (box + null), coordinates=coordinates)
 
 
+def with_confidence(generation: Generation, tokens: Sequence[Token]) -> Generation:
+    """The same reply with what its tokens say of it."""
+    sure = from_tokens(generation.text, tokens)
+    if sure is None:
+        return generation
+    return msgspec.structs.replace(
+        generation, confidence=sure.answer, coordinate_logprob=sure.coordinates
+    )
+
+
+def agreement(answers: Sequence[Answer]) -> float | None:
+    """The share of further answers that agree with the first one, in [0, 1].
+
+    Two boxes agree from an IoU of 0.5 on, in whatever coordinate format: formats differ by the
+    scale and order of axes, which leave an IoU as it is. Two rejections agree. What cannot be read
+    agrees with nothing.
+
+    Returns:
+        None where the first one cannot be read, or there are no others.
+    """
+    first, *others = answers
+    if first.outcome == "unparsed" or not others:
+        return None
+    if first.outcome == "rejected":
+        return sum(one.outcome == "rejected" for one in others) / len(others)
+    boxes = [one.coords or (math.nan,) * 4 for one in others]
+    ious = geometry.iou(np.full((len(boxes), 4), first.coords), boxes)
+    return float((ious >= AGREE).mean())
+
+
+def spelled(decode: Callable[[list[int]], str], ids: Sequence[int]) -> list[str]:
+    """The characters that each token adds to a text, blanks before words included."""
+    pieces = []
+    for at in range(len(ids)):
+        before = list(ids[max(0, at - _WINDOW) : at])
+        pieces.append(decode([*before, ids[at]])[len(decode(before) if before else "") :])
+    return pieces
+
+
+class Recorder:
+    """A logits processor that keeps the likeliest tokens of every step of `generate`.
+
+    Of whole distributions only the last one is held, until the token that was chosen from it is
+    known.
+    """
+
+    def __init__(self) -> None:
+        self._last: Any = None
+        self._chosen: list[Any] = []
+        self._likeliest: list[Any] = []
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        self._settle(input_ids)
+        self._last = scores.float().log_softmax(-1)
+        self._likeliest.append(self._last.topk(min(ALTERNATIVES, scores.shape[-1])))
+        return scores
+
+    def _settle(self, input_ids: Any) -> None:
+        if self._last is not None:
+            self._chosen.append(self._last.gather(1, input_ids[:, -1:])[:, 0])
+            self._last = None
+
+    def tokens(
+        self, written: Any, row: int, length: int, decode: Callable[[list[int]], str]
+    ) -> list[Token]:
+        """The first tokens of one reply.
+
+        Args:
+            written: What `generate` returned, shape `(batch, prompt and reply)`.
+            row: Of the batch.
+            length: How many tokens.
+            decode: From ids to text.
+        """
+        self._settle(written)
+        start = written.shape[1] - len(self._chosen)
+        ids = written[row, start : start + length].tolist()
+        made = []
+        for step, piece in enumerate(spelled(decode, ids)):
+            values, indices = (one[row].tolist() for one in self._likeliest[step])
+            others = tuple((decode([i]), v) for i, v in zip(indices, values, strict=True))
+            made.append(Token(piece, float(self._chosen[step][row]), others))
+        return made
+
+
 def _places(tokens: Sequence[Token]) -> list[tuple[int, int]]:
     """Where each token begins and ends in the whole completion, in characters."""
     places, at = [], 0
@@ -108,6 +205,6 @@ def _weigh(token: Token) -> tuple[float, float]:
         bare = text.lstrip(_LEAD)
         if _NULL.match(bare):
             null += chance
-        elif bare[:1] in "[({<" or bare[:1].isdigit():
-            box += chance if bare else 0.0
+        elif _BOX.match(bare):
+            box += chance
     return box, null

@@ -20,8 +20,9 @@ from groundingme.errors import (
     UsageError,
 )
 from groundingme.models import PROVIDERS, Request
+from groundingme.models.confidence import ALTERNATIVES, Token, with_confidence
 from groundingme.models.hosted import HostedModel, seconds, transport_errors
-from groundingme.models.options import whole
+from groundingme.models.options import flag, whole
 from groundingme.schema import Generation
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Google(HostedModel):
         thinking_budget: Most tokens of thinking: 0 for none, -1 for as many as the model likes;
             Gemini 2.5. It goes before what the run asks.
         thinking_level: `minimal`, `low`, `medium`, `high` or `xhigh`; Gemini 3. Likewise.
+        logprobs: Ask for log-probabilities, from which the confidence comes: see `confidence`.
+            Models that have none refuse.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Google(HostedModel):
         timeout: float | str = 600.0,
         thinking_budget: int | str | None = None,
         thinking_level: str | None = None,
+        logprobs: bool | str = False,
     ) -> None:
         super().__init__(
             f"google/{name}",
@@ -82,6 +86,7 @@ class Google(HostedModel):
             raise UsageError(
                 "expected thinking_budget or thinking_level, got both; the API takes one"
             )
+        self._logprobs = flag("logprobs", logprobs)
         self._client: genai.Client | None = None
 
     def settings(self) -> dict[str, Any]:
@@ -106,6 +111,8 @@ class Google(HostedModel):
             max_output_tokens=request.max_tokens,
             system_instruction=request.system or None,
             thinking_config=None if thinking is None else types.ThinkingConfig(**thinking),
+            response_logprobs=self._logprobs or None,
+            logprobs=ALTERNATIVES if self._logprobs else None,
             http_options=types.HttpOptions(extra_body=self._extra) if self._extra else None,
         )
         began = time.perf_counter()
@@ -184,7 +191,7 @@ class Google(HostedModel):
         answer = usage.candidates_token_count if usage else None
         thought = usage.thoughts_token_count if usage else None
         counted = answer is not None or thought is not None
-        return Generation(
+        generation = Generation(
             id=request.id,
             trajectory=request.trajectory,
             text="".join(texts),
@@ -196,6 +203,8 @@ class Google(HostedModel):
             latency=round(latency, 4),
             served_model=reply.model_version or "",
         )
+        found = reply.candidates and reply.candidates[0].logprobs_result
+        return with_confidence(generation, _tokens(found)) if found else generation
 
     def _api_error(self, error: Any) -> RequestError:
         body = error.details if isinstance(error.details, dict) else {}
@@ -221,6 +230,21 @@ class Google(HostedModel):
         headers = getattr(error.response, "headers", None) or {}
         wait = seconds(headers.get("Retry-After")) or next(iter(waits), None)
         return self._refused(error.code, said, wait)
+
+
+def _tokens(found: Any) -> list[Token]:
+    chosen = found.chosen_candidates or []
+    likeliest = [place.candidates or [] for place in found.top_candidates or []]
+    likeliest += [[]] * (len(chosen) - len(likeliest))
+    return [
+        Token(*_logprob(one), tuple(map(_logprob, others)))
+        for one, others in zip(chosen, likeliest, strict=False)
+    ]
+
+
+def _logprob(one: Any) -> tuple[str, float]:
+    # Protocol buffers leave zeros out.
+    return one.token or "", one.log_probability or 0.0
 
 
 def _items(value: Any) -> Iterable[Any]:

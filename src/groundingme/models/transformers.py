@@ -5,6 +5,7 @@ From a hub id or a local folder: whatever `AutoModelForImageTextToText` and `Aut
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -24,6 +25,7 @@ from groundingme.errors import (
 )
 from groundingme.models import PROVIDERS, Model, Request
 from groundingme.models.batching import Batches, Outcome
+from groundingme.models.confidence import Recorder, with_confidence
 from groundingme.models.openai import merged
 from groundingme.models.options import flag, mapping, spelled_for_template, whole
 from groundingme.schema import Generation
@@ -60,6 +62,7 @@ class Transformers(Model):
         processor: Options of the processor, such as `{"max_pixels": 1003520}`.
         extra_body: Fields as an OpenAI-compatible request has them: `chat_template_kwargs`,
             `reasoning_effort`, `top_p`, `top_k`, `min_p`, `repetition_penalty`.
+        logprobs: Keep log-probabilities, from which the confidence comes: see `confidence`.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Transformers(Model):
         trust_remote_code: bool | str = False,
         processor: Mapping[str, Any] | str | None = None,
         extra_body: Mapping[str, Any] | str | None = None,
+        logprobs: bool | str = True,
     ) -> None:
         needs_torch("transformers")
         if dtype not in DTYPES:
@@ -88,6 +92,7 @@ class Transformers(Model):
         self._trust = flag("trust_remote_code", trust_remote_code)
         self._processing = mapping("processor", processor)
         self._extra = mapping("extra_body", extra_body)
+        self._logprobs = flag("logprobs", logprobs)
         spelled_for_template(self._extra, SAMPLING, self.name)
         self._loaded: tuple[Any, Any] | None = None
         self._stop = threading.Event()
@@ -209,35 +214,41 @@ class Transformers(Model):
         def stopped(tokens: Any, scores: Any, **more: Any) -> Any:
             return torch.full((len(tokens),), self._stop.is_set(), device=tokens.device)
 
+        recorder = Recorder() if self._logprobs else None
         with torch.inference_mode():
             written = model.generate(
                 **inputs,
                 max_new_tokens=first.max_tokens,
                 pad_token_id=tokenizer.pad_token_id,
                 stopping_criteria=[stopped],
+                logits_processor=[recorder] if recorder else None,
                 **how,
             )
         start = 0 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
         ends = _ids(model.generation_config.eos_token_id)
         unsaid = ends | _ids(tokenizer.pad_token_id) | _ids(tokenizer.bos_token_id)
         latency = round(time.perf_counter() - began, 4)
+        decode = functools.partial(tokenizer.decode, skip_special_tokens=False)
         replies = []
         for row, (request, _) in enumerate(questions):
             tokens = written[row, start:].tolist()
             length = next((n + 1 for n, token in enumerate(tokens) if token in ends), None)
             said = [token for token in tokens[:length] if token not in unsaid]
-            replies.append(
-                Generation(
-                    id=request.id,
-                    trajectory=request.trajectory,
-                    text=tokenizer.decode(said, skip_special_tokens=False),
-                    finish_reason="length" if length is None else "stop",
-                    prompt_tokens=int(inputs["attention_mask"][row].sum()),
-                    completion_tokens=length or len(tokens),
-                    latency=latency,
-                    served_model=self._path,
-                )
+            reply = Generation(
+                id=request.id,
+                trajectory=request.trajectory,
+                text=decode(said),
+                finish_reason="length" if length is None else "stop",
+                prompt_tokens=int(inputs["attention_mask"][row].sum()),
+                completion_tokens=length or len(tokens),
+                latency=latency,
+                served_model=self._path,
             )
+            if recorder:
+                reply = with_confidence(
+                    reply, recorder.tokens(written, row, len(tokens[:length]), decode)
+                )
+            replies.append(reply)
         return replies
 
     def _inputs(

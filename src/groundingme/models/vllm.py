@@ -18,8 +18,9 @@ from typing import Any
 from groundingme.errors import FatalError, MissingDependencyError, RequestError, UsageError
 from groundingme.models import PROVIDERS, Model, Request
 from groundingme.models.batching import Batches, Outcome
+from groundingme.models.confidence import ALTERNATIVES, Token, spelled, with_confidence
 from groundingme.models.openai import merged
-from groundingme.models.options import mapping, spelled_for_template, whole
+from groundingme.models.options import flag, mapping, spelled_for_template, whole
 from groundingme.models.transformers import fingerprint, first_line
 from groundingme.schema import Generation
 
@@ -45,6 +46,7 @@ class VLLM(Model):
             "max_model_len": 32768}`.
         extra_body: Fields as an OpenAI-compatible request has them: `chat_template_kwargs`,
             `reasoning_effort`, and what is in `SAMPLING`.
+        logprobs: Ask for log-probabilities, from which the confidence comes: see `confidence`.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class VLLM(Model):
         batch_size: int | str = 256,
         engine: Mapping[str, Any] | str | None = None,
         extra_body: Mapping[str, Any] | str | None = None,
+        logprobs: bool | str = False,
     ) -> None:
         if importlib.util.find_spec("vllm") is None:
             raise MissingDependencyError(
@@ -64,6 +67,7 @@ class VLLM(Model):
         self._path = name
         self._engine = mapping("engine", engine)
         self._extra = mapping("extra_body", extra_body)
+        self._logprobs = flag("logprobs", logprobs)
         spelled_for_template(self._extra, SAMPLING, self.name)
         self._llm: Any = None
         self._batches = Batches(
@@ -132,6 +136,7 @@ class VLLM(Model):
             "max_tokens": request.max_tokens,
             "skip_special_tokens": False,
             **({"seed": seed} if drawn else {}),
+            **({"logprobs": ALTERNATIVES} if self._logprobs else {}),
             **sampling,
         }
 
@@ -139,7 +144,7 @@ class VLLM(Model):
         if not output.outputs:
             return RequestError("bad-reply", f"vLLM gave no reply to {request.id!r}")
         best = output.outputs[0]
-        return Generation(
+        reply = Generation(
             id=request.id,
             trajectory=request.trajectory,
             text=best.text,
@@ -149,6 +154,19 @@ class VLLM(Model):
             latency=latency,
             served_model=self._path,
         )
+        return with_confidence(reply, self._tokens(best)) if best.logprobs else reply
+
+    def _tokens(self, best: Any) -> list[Token]:
+        ids = list(best.token_ids)
+        pieces = spelled(self._llm.get_tokenizer().decode, ids)
+        return [
+            Token(
+                piece,
+                place[id].logprob,
+                tuple((o.decoded_token or "", o.logprob) for o in place.values()),
+            )
+            for id, piece, place in zip(ids, pieces, best.logprobs, strict=True)
+        ]
 
 
 def turns(request: Request) -> list[dict[str, Any]]:
