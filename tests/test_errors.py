@@ -231,10 +231,46 @@ def test_a_run_in_which_everything_failed(
         figures = command(place, *line.split(), "--json")
     assert done.returncode == figures.returncode == 1
     assert said in done.stdout
+    assert done.stdout.startswith("No score: none of 4 samples has a reply.\n")
+    assert "Acc@0.5" not in done.stdout
     for one in (done, figures):
-        assert "all 4 samples failed" in one.stderr
+        assert "4 of 4 samples failed" in one.stderr
         assert one.stderr.count("\n") == 1
-    assert json.loads(figures.stdout)["failed"] == 4
+    found = json.loads(figures.stdout)
+    assert found["failed"] == 4
+    assert found["ACC@0.5"] is found["IoU"] is found["Rejection_ACC@0.5"] is None
+    (folder,) = tmp_path.glob("*/scores.json")
+    assert json.loads(folder.read_text())["ACC@0.5"] is None
+    (listed,) = json.loads(command(place, "ls", str(tmp_path), "--json").stdout)["runs"]
+    assert (listed["done"], listed["ACC@0.5"]) == (0, None)
+    assert "–" in command(place, "ls", str(tmp_path)).stdout
+
+
+@pytest.mark.parametrize(
+    ("failing", "options", "code", "lead"),
+    [
+        (2, "", 1, "Not a result: 2 of 4 samples have no reply (50.0 %, where 5 % may)."),
+        (2, "--max-failed 0.5", 0, ""),
+        (1, "--max-failed 0.2", 1, "Not a result: 1 of 4 samples have no reply (25.0 %, where 20 % may)."),  # noqa: E501
+        (0, "--max-failed 0", 0, ""),
+        (4, "--max-failed 1", 1, "No score: none of 4 samples has a reply."),
+    ],
+)  # fmt: skip
+def test_a_run_that_could_not_be_done_says_so_first(
+    place: Path, tmp_path: Path, failing: int, options: str, code: int, lead: str
+) -> None:
+    script = {f"thing {n}": [Reply(status=400)] for n in range(failing)}
+    with ChatServer(script) as server:
+        line = f"{OPENAI} --base-url {server.base_url} --out {tmp_path} {options}"
+        done = command(place, *line.split())
+        figures = command(place, *line.split(), "--json")
+    assert done.returncode == figures.returncode == code, done.stderr
+    assert done.stdout.strip().startswith(lead or "openai/m on data")
+    assert json.loads(figures.stdout)["incomplete"] == lead
+    assert json.loads(figures.stdout)["failed"] == failing
+    # What is demanded of a run is no figure of its replies.
+    (folder,) = tmp_path.glob("*/scores.json")
+    assert "incomplete" not in folder.read_text()
 
 
 def test_a_broken_run_does_not_hide_the_others(place: Path) -> None:

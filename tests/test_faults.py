@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
 import time
 import zlib
 from pathlib import Path
@@ -245,3 +246,41 @@ def test_failed_samples_alone_are_asked_again(tmp_path: Path) -> None:
         assert server.asked[asked:] == ["thing 3"]
         assert fates(result)["3"] == "rejected"
         assert result.failed == 10  # never asked
+
+
+def test_a_server_that_answers_nothing_is_given_up(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", samples=200)
+    for number, reply in enumerate((Reply(status=400), Reply(status=503), Reply(body="<html>"))):
+        policy = RetryPolicy(attempts=2, base=0.01)
+        with ChatServer(default=lambda description, reply=reply: reply, keep=False) as server:  # type: ignore[misc]
+            with pytest.raises(FatalError, match="the first 10 samples all failed, such as"):
+                run(server, data, tmp_path / str(number), retry=policy, concurrency=4)
+            assert len(server.asked) <= 2 * 13
+
+
+def test_failures_that_hit_some_are_no_reason_to_stop(tmp_path: Path) -> None:
+    """One reply among the first ten, or in an earlier session, or somebody who insists."""
+    data = make_data(tmp_path / "data", samples=30)
+    refusing = {f"thing {n}": [Reply(status=400)] for n in range(30) if n != 5}
+    with ChatServer(refusing) as server:
+        assert run(server, data, tmp_path / "one").failed == 29
+        assert run(server, data, tmp_path / "one").failed == 29
+        assert len(server.asked) == 30 + 29
+    refusing = {f"thing {n}": [Reply(status=400)] for n in range(29)}
+    with ChatServer(refusing) as server:
+        assert run(server, data, tmp_path / "two", max_failed=1.0).failed == 29
+        with pytest.raises(UsageError, match="share from 0 to 1"):
+            run(server, data, tmp_path / "two", max_failed=5)
+
+
+def test_a_result_without_replies_shows_no_figure(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", samples=4)
+    with ChatServer(default=lambda description: Reply(status=400)) as server:
+        result = run(server, data, tmp_path / "runs")
+    assert math.isnan(result.accuracy)
+    assert all(math.isnan(row.acc50) for row in result.rows())
+    assert repr(result).startswith("No score: none of 4 samples has a reply.")
+    assert "<table>" not in result._repr_html_()
+    assert "No score" in result._repr_html_()
+    again = groundingme.score(tmp_path / "runs" / (result.path or Path()).name)
+    assert again.without_score

@@ -24,8 +24,8 @@ from groundingme.interrupting import run_to_end as run_to_end
 from groundingme.models import Model, load_model
 from groundingme.progress import Progress, Silent
 from groundingme.registry import unknown
-from groundingme.result import Result
-from groundingme.runner import RetryPolicy, ask
+from groundingme.result import MAX_FAILED, Result
+from groundingme.runner import HOPELESS, RetryPolicy, ask
 from groundingme.saving import load_run_data as load_run_data
 from groundingme.saving import load_samples as load_samples
 from groundingme.saving import save_samples as save_samples
@@ -50,6 +50,7 @@ def evaluate(
     concurrency: int = 16,
     retry: RetryPolicy | None = None,
     retry_failed: bool = False,
+    max_failed: float = MAX_FAILED,
     temperature: float = 0.0,
     max_tokens: int = 20480,
     jpeg_quality: int | None = None,
@@ -107,6 +108,8 @@ def evaluate(
     ):
         if not value >= least:
             raise UsageError(f"expected {name} of {least} or more, got {value}")
+    if not 0 <= max_failed <= 1:
+        raise UsageError(f"expected max_failed as a share from 0 to 1, got {max_failed}")
     dataset = load_dataset(data, split=split) if isinstance(data, str) else data
     dataset = _selected(dataset, subset, limit)
     asked = load_model(model, **options) if isinstance(model, str) else model
@@ -173,6 +176,7 @@ def evaluate(
             thinking=how.thinking,
             image_rule=how.image,
             affords=None if budget is None else spending.affords,
+            hopeless=None if done or max_failed == 1 else HOPELESS,
             tell=watcher.note,
         )
         try:
@@ -188,6 +192,7 @@ def evaluate(
             watcher.stop()
         result = score_generations(dataset, generations, run, protocol=protocol, path=folder.path)
         result.interrupted = interrupted
+        result.max_failed = max_failed
         result.spending = spending
         result.stopped = spending.stopped(sum(one.id not in generations for one in dataset))
         notes = [line for line in (how.warning, result.stopped) if line]

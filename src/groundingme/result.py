@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 OUTCOMES: tuple[Outcome, ...] = ("box", "rejected", "unparsed", "failed")
 
+MAX_FAILED = 0.05
+"""Share of samples without a reply up to which the figures are a result."""
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the table: the whole data set, a category, or a subtask.
@@ -61,11 +64,12 @@ class Result:
         scores: One row a sample, in the order of the data set.
         metrics: Figures under the published script's names (`ACC@0.5`,
             `Rejection_ACC@0.5`, `Spatial_Counting_ACC@0.5`, ...), in [0, 1], NaN where undefined;
-            and counts.
+            and counts. Where every sample failed all figures are NaN.
         difference: One line on why the official protocol says something else; "" where it agrees.
         notes: Lines that the reader should not miss, such as a coordinate format that fits better.
         interrupted: Whether the run was stopped before every sample was asked.
         spending: Tokens and dollars of all replies.
+        max_failed: Share of samples without a reply up to which this is a result, in [0, 1].
         stopped: Why the budget ended the run before every sample was asked, or "".
     """
 
@@ -80,16 +84,21 @@ class Result:
         notes: tuple[str, ...] = (),
         interrupted: bool = False,
         spending: Spending | None = None,
+        max_failed: float = MAX_FAILED,
     ) -> None:
         self.run = run
         self.path = path
         self.protocol = protocol
         self.scores = scores
         self.metrics = metrics.summarize(scores)
+        if self.without_score:
+            counts = {"samples", "scored", *OUTCOMES}
+            self.metrics |= {name: math.nan for name in self.metrics if name not in counts}
         self.difference = difference
         self.notes = notes
         self.interrupted = interrupted
         self.spending = spending or Spending(price=None)
+        self.max_failed = max_failed
         self.stopped = ""
 
     @property
@@ -101,6 +110,22 @@ class Result:
     def failed(self) -> int:
         """Samples without a reply."""
         return int(self.metrics["failed"])
+
+    @property
+    def without_score(self) -> bool:
+        """Whether not one sample has a reply."""
+        return self.failed == len(self.scores)
+
+    @property
+    def incomplete(self) -> str:
+        """One line where too many samples have no reply for this to be a result, else ""."""
+        failed, samples = self.failed, len(self.scores)
+        if self.without_score:
+            return f"No score: none of {samples} samples has a reply."
+        if failed <= self.max_failed * samples:
+            return ""
+        share = f"{100 * failed / samples:.1f} %, where {100 * self.max_failed:g} % may"
+        return f"Not a result: {failed} of {samples} samples have no reply ({share})."
 
     def rows(self) -> list[Row]:
         """The table: all, then each category and its subtasks in the taxonomy's order."""
@@ -122,6 +147,8 @@ class Result:
 
     def _row(self, name: str, level: int, mask: NDArray[np.bool_]) -> Row:
         scored = mask & self.scores.scored
+        if self.without_score:
+            scored = np.zeros_like(scored)
         ious = self.scores.ious[scored]
         return Row(
             name=name,
@@ -148,6 +175,7 @@ class Result:
             "subset": self.run.subset,
             "protocol": self.protocol,
             "coords": self.run.coords,
+            "incomplete": self.incomplete,
             **figures,
             "prompt_tokens": self.spending.prompt_tokens,
             "completion_tokens": self.spending.completion_tokens,
@@ -188,7 +216,10 @@ class Result:
 
         console = Console(width=110, color_system=None)
         with console.capture() as capture:
-            console.print(self.table())
+            if self.incomplete:
+                console.print(self.incomplete, soft_wrap=True)
+            if not self.without_score:
+                console.print(self.table())
             for line in self.lines():
                 console.print(line, soft_wrap=True)
         return capture.get()
@@ -210,8 +241,11 @@ class Result:
                 f"<td style='text-align:left;{pad}'>{name}</td>{cells}</tr>"
             )
         under = "".join(f"<p>{html.escape(line)}</p>" for line in self.lines())
+        lead = f"<p><b>{html.escape(self.incomplete)}</b></p>" if self.incomplete else ""
+        if self.without_score:
+            return lead + under
         return (
-            f"<table><caption>{html.escape(self._title())}</caption>"
+            f"{lead}<table><caption>{html.escape(self._title())}</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>{under}"
         )
 

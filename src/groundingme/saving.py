@@ -92,8 +92,8 @@ def load_run_data(folder: RunFolder) -> tuple[Dataset, str]:
     return dataset, ""
 
 
-_PASSING = ("run", "interrupted", "dollars")
-"""What is not a figure of the replies: prices change from month to month."""
+_PASSING = ("run", "interrupted", "incomplete", "dollars")
+"""What is not a figure of the replies: prices change, and so does what is demanded of a run."""
 
 
 def save_scores(result: Result, path: Path) -> None:

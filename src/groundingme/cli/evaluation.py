@@ -40,6 +40,7 @@ INTERRUPTED = 130
 @click.option("--retries", type=click.IntRange(0), help="How often a failed request is asked again (7).")  # fmt: skip  # noqa: E501
 @click.option("--retry-for", type=click.FloatRange(min=0), help="Seconds after which it is not (900).")  # fmt: skip  # noqa: E501
 @click.option("--retry-failed", is_flag=True, help="Ask only what failed in an earlier session.")
+@click.option("--max-failed", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Share of samples that may fail; beyond it the exit code is 1.")  # fmt: skip  # noqa: E501
 @click.option("--on-quota", type=click.Choice(["stop", "pause"]), default="stop", show_default=True, help="Pause: wait until it is refilled.")  # fmt: skip  # noqa: E501
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--dry-run", is_flag=True, help="Print the first request as JSON; send nothing.")
@@ -104,10 +105,10 @@ def eval_command(
         sys.exit(INTERRUPTED)
     if result.stopped:
         raise JobError(result.stopped)
-    if result.failed == result.run.samples:
+    if result.incomplete:
         raise JobError(
-            f"expected replies, got none: all {result.failed} samples failed, as the lines under "
-            "the table say; mend that, and the same command asks them again"
+            f"{result.failed} of {result.run.samples} samples failed, more than --max-failed "
+            "allows; mend what is said of them above, and the same command asks them again"
         )
     if result.failed:
         click.echo(
@@ -135,7 +136,7 @@ def _dry_run(model: str, data: str, settings: dict[str, Any], provider: dict[str
 
     from groundingme.dry_run import dry_run
 
-    for name in ("protocol", "concurrency", "out", "price", "budget", "retry_failed"):
+    for name in ("protocol", "concurrency", "out", "price", "budget", "retry_failed", "max_failed"):
         settings.pop(name)
     found = dry_run(model, data, **settings, **provider)
     click.echo(json.dumps(found, ensure_ascii=False, indent=2))
@@ -191,7 +192,10 @@ def report(result: Result, *, as_json: bool) -> None:
     if as_json:
         print_json(result.as_dict())
         return
-    print_table(result.table())
+    if result.incomplete:
+        click.echo(result.incomplete)
+    if not result.without_score:
+        print_table(result.table())
     for line in result.lines():
         click.echo(line)
     if result.path:

@@ -47,7 +47,7 @@ def ls_command(folder: str, as_json: bool) -> None:
                 "data": run.run.data_name,
                 "samples": run.run.samples,
                 "done": run.run.samples - result.failed,
-                "ACC@0.5": result.accuracy,
+                "ACC@0.5": None if result.without_score else result.accuracy,
                 "created": run.run.created,
             }
         )
@@ -67,7 +67,7 @@ def ls_command(folder: str, as_json: bool) -> None:
             str(row["model"]),
             str(row["data"]),
             f"{row['done']}/{row['samples']}",
-            percent(float(row["ACC@0.5"])),  # type: ignore[arg-type]
+            "–" if row["ACC@0.5"] is None else percent(float(row["ACC@0.5"])),  # type: ignore[arg-type]
             str(row["created"]),
         )
     print_table(table)
