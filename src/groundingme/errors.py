@@ -49,7 +49,8 @@ class ImageError(GroundingMEError):
     """One image cannot be used.
 
     Attributes:
-        kind: `missing`, `empty`, `truncated`, `unreadable`, `unsupported` or `too-large`.
+        kind: `missing`, `outside`, `empty`, `truncated`, `unreadable`, `unsupported` or
+            `too-large`.
     """
 
     def __init__(self, kind: str, message: str) -> None:

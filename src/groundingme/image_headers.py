@@ -153,6 +153,7 @@ def _webp(data: bytes, whole: bool) -> Header:
     if whole and 8 + length > len(data):
         raise truncated("WEBP", len(data))
     size: tuple[int, int] | None = None
+    frame: tuple[int, int] | None = None
     orientation, alpha, animated, lossless = 1, False, False, False
     for kind, at, end in _riff(data, min(8 + length, len(data))):
         if kind == b"VP8X":
@@ -161,14 +162,17 @@ def _webp(data: bytes, whole: bool) -> Header:
             alpha, animated = bool(flags & 0x10), bool(flags & 0x02)
         elif kind == b"VP8 ":
             width, height = struct.unpack_from("<HH", data, at + 6)
-            size = size or (width & 0x3FFF, height & 0x3FFF)
+            frame = frame or (width & 0x3FFF, height & 0x3FFF)
         elif kind == b"VP8L":
             (bits,) = struct.unpack_from("<I", data, at + 1)
-            size = size or (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+            frame = frame or (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
             alpha, lossless = alpha or bool(bits >> 28 & 1), True
         elif kind == b"EXIF":
             block = data[at:end]
             orientation = _orientation(block.removeprefix(b"Exif\0\0"))
+    if size and frame and size != frame:
+        raise _unreadable("WEBP", f"a size of {size} and a picture of {frame}")
+    size = size or frame
     if size is None:
         raise truncated("WEBP", len(data))
     mode = "RGBA" if alpha else "RGB"

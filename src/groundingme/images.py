@@ -21,6 +21,8 @@ no image, or damaged                  ImageError `unreadable`
 an image of another kind              ImageError `unsupported`: HEIC, 12-bit or lossless JPEG,
                                       32-bit and floating-point pixels, CIELAB
 declares more than `MAX_PIXELS`       ImageError `too-large`, from the header; not decoded
+more than `MAX_BYTES` in a file       ImageError `too-large`; not read
+a path out of the data set's folder   ImageError `outside`; not read (see `files`)
 ====================================  ======================================================
 
 What was stored losslessly is re-encoded as PNG; the rest as JPEG of quality 95 with the chroma
@@ -36,12 +38,11 @@ import io
 import sys
 import threading
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from groundingme import resizing
+from groundingme import files, pixels, resizing
 from groundingme.errors import ImageError, UsageError
 from groundingme.image_headers import Header, read_header
 
@@ -54,8 +55,8 @@ MAX_PIXELS = 178_956_970
 It is the number beyond which Pillow refuses to open a picture.
 """
 
-HEAD = 65_536
-"""Bytes from the start of an image that nearly always hold its header."""
+MAX_BYTES = 2**29
+"""Most bytes of an encoded image: as many as those pixels take in RGB."""
 
 _MIMES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 _LOWER_QUALITIES = (90, 80, 70, 60)
@@ -69,10 +70,12 @@ class FileImage(msgspec.Struct, frozen=True):
     Attributes:
         path: Where the file is.
         name: How its data set calls it; the path where nothing else is given.
+        root: Folder that it must lie in, with all links followed; "" for anywhere.
     """
 
     path: str
     name: str = ""
+    root: str = ""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -82,30 +85,38 @@ class FileImage(msgspec.Struct, frozen=True):
         """The file's bytes.
 
         Raises:
-            ImageError: `missing`, or `unreadable` where the file cannot be opened.
+            ImageError: `missing`, `outside` of its root, `too-large`, or `unreadable` where the
+                file cannot be opened.
         """
+        if "://" in self.name:
+            raise ImageError(
+                "missing",
+                f"expected an image in a file, got the address {self.name}; save it as a file",
+            )
         try:
-            return Path(self.path).read_bytes()
+            if self.root and not files.is_inside(self.path, self.root):
+                raise ImageError(
+                    "outside",
+                    f"expected an image inside {self.root}, got {self.path}; move it there, or "
+                    f"name its folder in {files.ROOTS}",
+                )
+            data = files.read_bounded(self.path, MAX_BYTES)
         except FileNotFoundError:
             raise ImageError(
                 "missing", f"expected an image at {self.path}, got no file; put it there"
             ) from None
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            said = (isinstance(error, OSError) and error.strerror) or error
             raise ImageError(
-                "unreadable", f"expected an image at {self.path}, got: {error.strerror}"
+                "unreadable", f"expected an image at {self.path}, got: {said}"
             ) from None
-
-    def read_head(self) -> bytes:
-        """The first `HEAD` bytes of the file.
-
-        Raises:
-            ImageError: As `read`.
-        """
-        try:
-            with Path(self.path).open("rb") as file:
-                return file.read(HEAD)
-        except OSError:
-            return self.read()[:HEAD]
+        if data is None:
+            raise ImageError(
+                "too-large",
+                f"expected an image of at most {MAX_BYTES} bytes at {self.path}, got a larger "
+                "file; make it smaller",
+            )
+        return data
 
 
 class BytesImage(msgspec.Struct, frozen=True):
@@ -242,14 +253,14 @@ def prepare(
 
     with _Decoding(header.format):
         picture = _open(data, header, size if size != full else None)
-        if untouched and _plain(header, alpha=False) and _is_opaque(picture):
+        if untouched and _plain(header, alpha=False) and pixels.is_opaque(picture):
             return Encoded(data, _MIMES[found.format], *full)
         upright = _to_rgb(picture, header)
         if size != full:
             upright = upright.resize(size, Image.Resampling.BICUBIC)
         ways: list[dict[str, Any]] = [{"format": "JPEG", "quality": jpeg_quality}]
         if jpeg_quality is None:
-            ways = [{"format": "JPEG", "quality": 95, "subsampling": _subsampling(picture)}]
+            ways = [{"format": "JPEG", "quality": 95, "subsampling": pixels.subsampling(picture)}]
             if header.lossless:
                 ways.insert(0, {"format": "PNG", "compress_level": 1})
         del picture
@@ -268,15 +279,22 @@ def prepare(
         )
 
 
-def open_upright(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_upright(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, least: tuple[int, int] | None = None
+) -> Image.Image:
     """The image decoded: RGB of 8 bits, upright, laid on white where it is transparent.
+
+    Args:
+        data: The encoded image.
+        max_pixels: Most pixels that it may declare.
+        least: Width and height that suffice: a JPEG may come scaled down, but not below them.
 
     Raises:
         ImageError: The image cannot be used.
     """
     header = _header(data, max_pixels)
     with _Decoding(header.format):
-        return _to_rgb(_open(data, header), header)
+        return _to_rgb(_open(data, header, least), header)
 
 
 def _header(data: bytes, max_pixels: int, whole: bool = True) -> Header:
@@ -407,6 +425,13 @@ def _open(data: bytes, header: Header, least: tuple[int, int] | None = None) -> 
     from PIL import Image
 
     picture = Image.open(io.BytesIO(data), formats=(header.format,))
+    if header.format not in _OTHERS and picture.size != (header.width, header.height):
+        w, h = picture.size
+        raise ImageError(
+            "unreadable",
+            f"expected {header.width} x {header.height} pixels as the header declares, got "
+            f"{w} x {h}; save it anew",
+        )
     if least and header.format == "JPEG":
         # Twice what is needed, so that the last step is a smooth one.
         w, h = least if header.orientation < 5 else least[::-1]
@@ -415,66 +440,9 @@ def _open(data: bytes, header: Header, least: tuple[int, int] | None = None) -> 
     return picture
 
 
-def _is_opaque(picture: Image.Image) -> bool:
-    if "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    if "A" not in picture.getbands():
-        return True
-    low: Any = picture.getchannel("A").getextrema()[0]
-    return bool(low == 255)
-
-
 def _to_rgb(picture: Image.Image, header: Header) -> Image.Image:
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     if header.format in _OTHERS:
-        picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):
-        picture = _eight_bits(picture)
-    if picture.mode in ("F", "LAB", "HSV"):
-        raise ImageError(
-            "unsupported",
-            f"expected grey or RGB pixels of 8 or 16 bits, got mode {picture.mode}; convert it",
-        )
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        paper = Image.new("RGBA", layer.size, "white")
-        rgb = Image.alpha_composite(paper, layer).convert("RGB")
-    else:
-        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
-    if header.orientation == 1:
-        return rgb
-    turn = (
-        Image.Transpose.FLIP_LEFT_RIGHT,
-        Image.Transpose.ROTATE_180,
-        Image.Transpose.FLIP_TOP_BOTTOM,
-        Image.Transpose.TRANSPOSE,
-        Image.Transpose.ROTATE_270,
-        Image.Transpose.TRANSVERSE,
-        Image.Transpose.ROTATE_90,
-    )[header.orientation - 2]
-    return rgb.transpose(turn)
-
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Grey of 16 bits as grey of 8: 65,535 becomes 255, rounded."""
-    import numpy as np
-    from PIL import Image
-
-    values = np.asarray(picture).astype(np.int64)
-    if values.size and (values.min() < 0 or values.max() > 65_535):
-        raise ImageError(
-            "unsupported",
-            f"expected grey values of 8 or 16 bits, got {values.min()} to {values.max()}; "
-            "convert it",
-        )
-    return Image.fromarray(((values * 255 + 32_767) // 65_535).astype(np.uint8))
-
-
-def _subsampling(picture: Image.Image) -> int:
-    """Chroma sampling of a decoded JPEG as Pillow's encoder takes it; full where it is odd."""
-    from PIL import JpegImagePlugin
-
-    if not hasattr(picture, "layer"):
-        return 0
-    return max(0, JpegImagePlugin.get_sampling(picture))
+        ImageOps.exif_transpose(picture, in_place=True)
+    return pixels.to_rgb(picture, header.orientation)

@@ -4,27 +4,31 @@
      "subtask_l1": "Discriminative", "subtask_l2": "Appearance", "width": 640, "height": 480}
 
 `description` is needed; `bbox` is x1, y1, x2, y2 in pixels of the upright image, or null where
-nothing matches. `image` is relative to the file. The others may be absent: a missing id is the
-line's number, a missing size is read from the picture. Further keys are kept in `Sample.extra`.
+nothing matches. `image` is relative to the file, and inside its folder (see `files`). The others
+may be absent: a missing id is the line's number, a missing size is read from the picture. Further
+keys are kept in `Sample.extra`.
 """
 
 from __future__ import annotations
 
 import math
-import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from groundingme import files
 from groundingme.datasets import FORMATS, Dataset, Format
-from groundingme.datasets.rows import to_sample, unique
+from groundingme.datasets.rows import MAX_ID, MAX_TEXT, beside, path_problem, to_sample, unique
 from groundingme.errors import DataError
-from groundingme.images import FileImage
-from groundingme.schema import Box, Sample
+from groundingme.schema import Box, ImageSource, Sample
 from groundingme.taxonomy import REJECTION
 
 FILE = "samples.jsonl"
+LONGEST_LINE = 2**24
+"""Most bytes of a line: 16 MiB."""
+_TOO_LONG = b"a line of more than 16 MiB"
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,14 +58,10 @@ def load(path: Path, split: str | None) -> Dataset:
     if file is None:
         wanted = f"{split}.jsonl" if split else FILE
         raise DataError(f"expected {wanted} in {path}, got none; name the file itself")
-    try:
-        lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    except OSError as error:
-        raise DataError(f"expected a data set in {file}, got: {error.strerror}") from None
     folder = str(file.parent)
     samples = unique(
         (f"line {number}", _usual(line, folder) or _sample(line, number, folder))
-        for number, line in enumerate(lines, 1)
+        for number, line in enumerate(_lines(file), 1)
         if line.strip()
     )
     if not samples:
@@ -74,6 +74,19 @@ def load(path: Path, split: str | None) -> Dataset:
     return Dataset(name=name, source=str(path), samples=samples)
 
 
+def _lines(file: Path) -> Iterator[bytes]:
+    """The lines; one that is too long is cut, so that it is no JSON."""
+    try:
+        with files.open_regular(file) as opened:
+            for number, line in enumerate(files.lines(opened, LONGEST_LINE), 1):
+                if number == 1 and line is not None:
+                    files.check_utf8(line[:4], file)
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                yield _TOO_LONG if line is None else line
+    except OSError as error:
+        raise DataError(f"expected a data set in {file}, got: {error.strerror}") from None
+
+
 def _usual(line: bytes, folder: str) -> Sample | None:
     """The same sample as `_sample` gives, several times faster; None where something is unusual."""
     try:
@@ -83,7 +96,11 @@ def _usual(line: bytes, folder: str) -> Sample | None:
     name, box = row.image, row.bbox
     if row.id == "" or not row.description.strip() or row.width < 0 or row.height < 0:
         return None
-    if name == "" or (name and "\0" in name) or max(row.width, row.height) >= 1e9:
+    if name is not None and path_problem(name):
+        return None
+    if len(row.description) > MAX_TEXT or len(str(row.id)) > MAX_ID:
+        return None
+    if max(row.width, row.height) >= 1e9:
         return None
     if box and (row.subtask_l1 == REJECTION or not all(map(math.isfinite, box))):
         return None
@@ -93,7 +110,7 @@ def _usual(line: bytes, folder: str) -> Sample | None:
         target=box,
         width=row.width,
         height=row.height,
-        image=FileImage(path=os.path.join(folder, name), name=name) if name else None,
+        image=beside(folder, name) if name else None,
         subtask_l1=row.subtask_l1,
         subtask_l2=row.subtask_l2,
         detection_type=row.detection_type,
@@ -102,6 +119,8 @@ def _usual(line: bytes, folder: str) -> Sample | None:
 
 def _sample(line: bytes, number: int, folder: str) -> Sample:
     place = f"line {number}"
+    if line is _TOO_LONG:
+        return _broken(place, "expected a line of at most 16 MiB, got a longer one")
     try:
         row = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -113,13 +132,12 @@ def _sample(line: bytes, number: int, folder: str) -> Sample:
     return to_sample(row, place=place, image=image, problem=problem)
 
 
-def _image(row: dict[str, Any], folder: str) -> tuple[FileImage | None, str]:
+def _image(row: dict[str, Any], folder: str) -> tuple[ImageSource | None, str]:
     name = row.get("image", row.get("image_path"))
     if name is None:
         return None, ""
-    if not isinstance(name, str) or not name or "\0" in name:
-        return None, f"expected image as a path, got {name!r}"
-    return FileImage(path=os.path.join(folder, name), name=name), ""
+    problem = path_problem(name)
+    return (None, problem) if problem else (beside(folder, name), "")
 
 
 def _broken(place: str, problem: str) -> Sample:

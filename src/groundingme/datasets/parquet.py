@@ -16,10 +16,14 @@ from typing import Any
 
 import msgspec
 
+from groundingme.datasets.rows import beside, path_problem
 from groundingme.errors import DataError, ImageError
+from groundingme.images import MAX_BYTES
 
 _SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?$")
 _OPEN_FILES = 4
+_BATCH = 256
+"""Rows read at a time. A text that is stored once and repeated takes its size in every row."""
 
 
 class ParquetImage(msgspec.Struct, frozen=True):
@@ -44,18 +48,23 @@ class ParquetImage(msgspec.Struct, frozen=True):
         """The encoded bytes, as stored.
 
         Raises:
-            ImageError: `missing` where the cell is empty, `unreadable` where the file is damaged.
+            ImageError: `missing` where the cell is empty, `unreadable` where the file is damaged,
+                and what a file beside it raises where the cell has only its path.
         """
         value: Any = _cell(self.path, self.column, self.row)
-        path: str | None = None
+        path: Any = None
         if isinstance(value, dict):
             value, path = value.get("bytes"), value.get("path")
-        if value is None and path:
-            beside = Path(self.path).parent / path
-            if beside.is_file():
-                return beside.read_bytes()
+        if value is None and path and not path_problem(path):
+            return beside(str(Path(self.path).parent), path).read()
         if not isinstance(value, bytes):
             raise ImageError("missing", f"expected an image in {self.name}, got an empty cell")
+        if len(value) > MAX_BYTES:
+            raise ImageError(
+                "too-large",
+                f"expected an image of at most {MAX_BYTES} bytes in {self.name}, got {len(value)}; "
+                "make it smaller",
+            )
         return value
 
 
@@ -106,7 +115,7 @@ def _cell(path: str, column: str, row: int) -> Any:
         try:
             cursor = _cursors.pop((path, column), None) or _Cursor(path, column)
             value = cursor.cell(row)
-        except (OSError, pa.ArrowException, StopIteration, ValueError) as error:
+        except (OSError, pa.ArrowException, StopIteration, ValueError, MemoryError) as error:
             said = " ".join(str(error).split()) or type(error).__name__
             raise ImageError("unreadable", f"expected an image in {path}:{row}: {said}") from None
         _cursors[path, column] = cursor
@@ -161,12 +170,15 @@ def columns(path: Path) -> set[str]:
         return set()
     try:
         return set(pq.read_schema(file).names)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError) as error:
         raise DataError(f"expected a parquet file in {file}, got: {_line(error)}") from None
 
 
 def rows(paths: list[Path], image: str = "image") -> Iterator[tuple[Path, int, dict[str, Any]]]:
-    """Every row without its image, with its file and its number in it.
+    """Every row without images, with its file and its number in it.
+
+    Other columns of bytes are left out as well: they are masks or further pictures, and would fill
+    the memory. A text that is no UTF-8 stays bytes.
 
     Raises:
         DataError: A file is damaged.
@@ -177,14 +189,54 @@ def rows(paths: list[Path], image: str = "image") -> Iterator[tuple[Path, int, d
     for path in paths:
         try:
             with pq.ParquetFile(path, memory_map=True) as file:
-                names = [name for name in file.schema_arrow.names if name != image]
+                names = [
+                    field.name
+                    for field in file.schema_arrow
+                    if field.name != image and not _holds_bytes(field.type)
+                ]
                 number = 0
-                for batch in file.iter_batches(batch_size=4096, columns=names):
-                    for row in batch.to_pylist():
+                for batch in file.iter_batches(batch_size=_BATCH, columns=names):
+                    for row in _python(batch):
                         yield path, number, row
                         number += 1
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, ValueError, MemoryError) as error:
             raise DataError(f"expected a parquet file in {path}, got: {_line(error)}") from None
+
+
+def _holds_bytes(type: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(type):
+        return any(_holds_bytes(type.field(at).type) for at in range(type.num_fields))
+    return bool(
+        pa.types.is_binary(type)
+        or pa.types.is_large_binary(type)
+        or pa.types.is_fixed_size_binary(type)
+    )
+
+
+def _python(batch: Any) -> list[dict[str, Any]]:
+    import pyarrow as pa
+
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+        return rows
+    except UnicodeDecodeError:
+        pass
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            columns[name] = [_text(cell) for cell in column.cast(pa.large_binary()).to_pylist()]
+        else:
+            columns[name] = column.to_pylist()
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
+def _text(cell: bytes | None) -> str | bytes | None:
+    try:
+        return None if cell is None else cell.decode()
+    except UnicodeDecodeError:
+        return cell
 
 
 def _line(error: Exception) -> str:
