@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,13 +15,16 @@ from click.testing import CliRunner
 
 import perfect
 from groundingme import calibration, evaluate, readings
+from groundingme import score as rescore
 from groundingme.asking import resolve
 from groundingme.calibration import calibrate, questions
 from groundingme.cli import main
-from groundingme.errors import JobError, UsageError
+from groundingme.datasets import Dataset
+from groundingme.errors import FatalError, UsageError
 from groundingme.geometry import COORD_FORMATS
 from groundingme.models import Request, load_model
 from groundingme.models.mock import Mock
+from groundingme.progress import Silent
 from groundingme.protocols import score
 from groundingme.readings import Calibration, choose, find_calibration, keep, spread_hint
 from groundingme.schema import Generation, Sample
@@ -125,6 +129,57 @@ def test_a_run_says_so_though_no_target_can_be_looked_at(tmp_path: Path) -> None
     assert any("look like 0-1000" in line for line in repr(result).splitlines())
 
 
+class Notes(Silent):
+    """Keeps what it is told, and after how many replies."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, str]] = []
+        self.heard = 0
+
+    def note(self, line: str) -> None:
+        self.told.append((self.heard, line))
+
+    def update(self, generation: Generation) -> None:
+        self.heard += 1
+
+
+def test_the_suspicion_comes_once_while_the_run_goes(tmp_path: Path) -> None:
+    data = perfect.questions({(1800, 1200): [None] * 150})
+
+    def script(request: Request) -> str:
+        dice = np.random.default_rng(int(request.id.rpartition("-")[2]))
+        x, y = dice.uniform(0, 800, 2)
+        return json.dumps({"bbox_2d": [round(x), round(y), round(x + 190), round(y + 190)]})
+
+    notes = Notes()
+    result = evaluate(Mock("a", script=script), data, out=tmp_path, progress=notes)
+    ((heard, line),) = notes.told
+    assert heard == 30
+    assert "look like 0-1000 (n1000), the declared format is pixels" in line
+    assert line in result.notes
+    quiet = Notes()
+    evaluate(Mock("a", script=script), data, out=tmp_path, coords="n1000", progress=quiet)
+    fresh = Notes()
+    evaluate(Mock("b", script=script), data, out=tmp_path, coords="n1000", progress=fresh)
+    assert (quiet.told, fresh.told) == ([], [])
+
+
+def test_the_spread_is_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples, generations = asked("n1000", PHOTOS, 1000)
+    looks: list[int] = []
+    monkeypatch.setattr(readings, "spread_hint", lambda seen, *more: looks.append(len(seen)) or "")
+    watch = readings.SpreadWatch(samples, (), "abs")
+    for number, one in enumerate(generations.values()):
+        watch.add(one)
+        watch.add(Generation(id=f"failed {number}", failure="timeout"))
+    assert looks == [30, 60, 120, 240, 480, 960]
+    resumed = readings.SpreadWatch(samples, list(generations.values())[:500], "abs")
+    looks.clear()
+    for one in list(generations.values())[500:]:
+        resumed.add(one)
+    assert looks == [501]
+
+
 @pytest.fixture(scope="module")
 def easy() -> tuple[Sample, ...]:
     return questions()
@@ -148,9 +203,7 @@ def replies(
 def chosen(
     samples: Sequence[Sample], generations: dict[str, Generation], expected: str = ""
 ) -> Calibration:
-    found = choose(
-        samples, generations, model="m", prompt="unified", template="t", expected=expected
-    )
+    found = choose(samples, generations, model="m", prompt="unified", digest="d", expected=expected)
     assert found
     return found
 
@@ -204,14 +257,17 @@ def test_doubts(easy: tuple[Sample, ...]) -> None:
     assert chosen(easy, corner).doubt.startswith("no format fits: ")
     torn = replies(easy[::2], "abs") | replies(easy[1::2], "n1000")
     assert chosen(easy, torn).doubt.startswith("the margin is small: ")
-    assert choose(easy, {}, model="m", prompt="p", template="t") is None
+    assert choose(easy, {}, model="m", prompt="p", digest="d") is None
 
 
-def found_for(model: str, coords: str, template: str = "t") -> Calibration:
+def found_for(
+    model: str, coords: str, template: str = "t", server: str = "", **settings: Any
+) -> Calibration:
     return Calibration(
         model=model,
         prompt="custom",
-        digest=readings.digest_of(template),
+        digest=readings.digest_of(template, settings),
+        server=server,
         coords=coords,
         fits=[readings.Fit(coords=coords, iou=0.9, acc50=1.0)],
         alike=[],
@@ -224,32 +280,76 @@ def found_for(model: str, coords: str, template: str = "t") -> Calibration:
     )
 
 
-def test_calibrations_are_kept_by_model_and_prompt(own_configuration: Path) -> None:
-    assert find_calibration("openai/m", "t") is None
+def test_calibrations_are_kept_by_model_question_and_server(own_configuration: Path) -> None:
+    digest = readings.digest_of("t", {})
+    assert find_calibration("openai/m", digest, "") is None
     path = keep(found_for("openai/m", "n1"))
     assert path == own_configuration / "calibration.json"
     keep(found_for("openai/m", "abs", "other {description}"))
     keep(found_for("openai/n", "n999"))
     keep(found_for("openai/m", "n1000"))
-    found = find_calibration("openai/m", "t")
+    found = find_calibration("openai/m", digest, "")
     assert found
     assert found.coords == "n1000"
     assert len(readings.calibrations()) == 3
     assert sorted(file.name for file in own_configuration.iterdir()) == ["calibration.json"]
+    assert find_calibration("openai/m", digest, "http://there/v1") is None
+    keep(found_for("openai/m", "n1000", server="http://there/v1"))
+    assert find_calibration("openai/m", digest, None) is not None
+    keep(found_for("openai/m", "abs", server="http://there/v1"))
+    assert find_calibration("openai/m", digest, None) is None, "servers do not agree"
+    there = find_calibration("openai/m", digest, "http://there/v1")
+    assert there
+    assert there.coords == "abs"
+
+
+def test_a_digest_is_of_what_changes_coordinates() -> None:
+    plain = readings.digest_of(
+        "t", {"temperature": 0.0, "max_tokens": 5, "image": {"a": 1, "b": 2}}
+    )
+    same = {"image": {"b": 2, "a": 1}, "temperature": None, "samples": 8, "jpeg_quality": 75}
+    assert readings.digest_of("t", same) == plain
+    for other in ({"thinking": "on"}, {"system": "x"}, {"image": {"a": 1}}, {"weights": "w"}):
+        assert readings.digest_of("t", {**same, **other}) != plain
+    assert readings.digest_of("t /no_think", same) != plain
 
 
 def test_a_calibration_goes_before_the_family_and_after_what_is_given() -> None:
-    model = load_model("openai/Qwen3-VL-8B-Instruct", base_url="http://127.0.0.1:1/v1")
+    url = "http://127.0.0.1:1/v1"
+    model = load_model("openai/Qwen3-VL-8B-Instruct", base_url=url)
     template = "the {description}"
-    keep(found_for(model.name, "n1-yxyx", template))
+    keep(found_for(model.name, "n1-yxyx", template, url))
     how = resolve(model, prompt=template)
     assert (how.coords, how.source, how.warning) == ("n1-yxyx", "calibration", "")
     assert how.why.startswith("calibrated on 2026-01-02: mean IoU 0.90 over 30 boxes, 0.40 more")
     assert resolve(model, prompt=template, coords="abs").coords == "abs"
     assert resolve(model).coords == "n1000"
-    doubtful = msgspec.structs.replace(found_for(model.name, "n1", template), low=-0.1)
+    doubtful = msgspec.structs.replace(found_for(model.name, "n1", template, url), low=-0.1)
     keep(doubtful)
     assert "in doubt: the margin is small" in resolve(model, prompt=template).warning
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ({"base_url": "http://127.0.0.1:2/v1"}, {}),
+        ({"extra_body": {"mm_processor_kwargs": {"max_pixels": 1}}}, {}),
+        ({}, {"prompt": "other {description}"}),
+        ({}, {"thinking": "off"}),
+        ({}, {"thinking": "on"}),
+    ],
+)
+def test_a_calibration_does_not_leak(options: dict[str, Any], asked: dict[str, Any]) -> None:
+    url = "http://127.0.0.1:1/v1"
+    same = {"prompt": "the {description}"}
+    model = load_model("openai/kimi-k2.5", base_url=url)
+    keep(found_for(model.name, "n1", same["prompt"], url))
+    assert resolve(model, **same).coords == "n1"
+    other = load_model("openai/kimi-k2.5", **{"base_url": url, **options})
+    how = resolve(other, **{**same, **asked})
+    assert (how.coords, how.source) == ("abs", "default")
+    assert "was asked otherwise, or at another server" in how.warning
+    assert "otherwise" not in resolve(load_model("openai/kimi-k2.6", base_url=url)).warning
 
 
 def test_a_damaged_or_locked_configuration_is_said_so(
@@ -258,7 +358,7 @@ def test_a_damaged_or_locked_configuration_is_said_so(
     path = own_configuration / "calibration.json"
     path.write_text('[{"model": ')
     with pytest.raises(UsageError, match=r"calibration\.json, got: .*; mend the file"):
-        find_calibration("m", "t")
+        find_calibration("m", "t", "")
     path.unlink()
     monkeypatch.setenv("GROUNDINGME_CONFIG", str(Path(__file__) / "folder"))
     with pytest.raises(UsageError, match="set GROUNDINGME_CONFIG to another"):
@@ -339,5 +439,58 @@ def test_no_box_at_all(
     )
     assert not list(own_configuration.iterdir())
     server.speak([], [], "n1", json_in("n1"))
-    with pytest.raises(JobError, match=r"30 requests failed, such as: .* answered 400"):
+    with pytest.raises(FatalError, match=r"first 10 samples all failed, .* answered 400"):
         calibrate("openai/m", base_url=server.base_url)
+
+
+def test_a_run_is_scored_as_calibrated_afterwards(
+    server: PerfectServer, plain: tuple[tuple[Sample, ...], list[Size]], tmp_path: Path
+) -> None:
+    """A run first, then a calibration, then `score --coords auto`: nothing is asked again."""
+    server.speak(*plain, "n1", json_in("n1"))
+    data = Dataset(name="d", source="here", samples=list(plain[0]))
+    name, url = "openai/kimi-vl-thinking", server.base_url
+    run = evaluate(name, data, base_url=url, out=tmp_path, thinking="on")
+    assert run.path
+    assert run.accuracy == 0.0
+
+    def again(*options: str) -> tuple[dict[str, Any], int]:
+        done = CliRunner().invoke(main, ["score", str(run.path), "--json", *options])
+        return json.loads(done.stdout), done.exit_code
+
+    before, _ = again("--coords", "auto")
+    assert before["coords"] == "abs"
+    assert any("groundingme calibrate openai/kimi-vl-thinking" in one for one in before["notes"])
+    calibrate(name, base_url=url)
+    assert again("--coords", "auto")[0]["coords"] == "abs", "it thought otherwise"
+    calibrate(name, base_url=url, thinking="on")
+    asked = len(server.bodies)
+    after, code = again("--coords", "auto")
+    assert (after["coords"], after["ACC@0.5"], code) == ("n1", 1.0, 0)
+    assert any("is read as n1: calibrated on" in one for one in after["notes"])
+    assert again()[0]["coords"] == "abs"
+    assert len(server.bodies) == asked
+
+
+@pytest.mark.parametrize(
+    ("served", "prompt", "coords"),
+    [
+        ("Qwen/Qwen3-VL-8B-Instruct", "auto", "n1000"),
+        ("gpt-5.4", "native", "n999"),
+        ("gpt-5.4", "auto", "abs"),
+        ("XiaomiMiMo/MiMo-VL-7B-RL", "native", "abs-mimo-vl"),
+    ],
+)
+def test_a_run_is_scored_as_its_family_writes(
+    served: str, prompt: str, coords: str, server: PerfectServer, tmp_path: Path
+) -> None:
+    data = perfect.questions({(640, 480): [(37, 41, 120, 133)]})
+    server.speak(data.samples, [(640, 480)], "abs", json_in("abs"))
+    run = evaluate(
+        f"openai/{served}", data, base_url=server.base_url, out=tmp_path, coords="n1",
+        prompt=prompt, thinking="off" if "MiMo" in served else None,
+    )  # fmt: skip
+    assert run.path
+    assert rescore(run.path, coords="auto").run.coords == coords
+    with pytest.raises(UsageError, match="does not say whose"):
+        rescore(run.path / "generations.jsonl", data, coords="auto")

@@ -5,7 +5,7 @@ For coordinates, the first of these that says something counts:
 ===============  =============================================================================
 given            `coords` is the name of a format
 provider         built-in models, baselines and scripts write pixels whatever their name
-calibration      `groundingme calibrate` found out what this model writes under this prompt
+calibration      `groundingme calibrate` found out what this model writes, asked so, at this server
 family           the model's row in `models/families.toml`
 default          `abs`, as the unified prompt implies, with a warning
 ===============  =============================================================================
@@ -20,13 +20,23 @@ import msgspec
 from groundingme import geometry, prompts, readings
 from groundingme.errors import UsageError
 from groundingme.images import ImageRule
-from groundingme.models import Model, Thinking
+from groundingme.models import PROVIDERS, Model, Thinking
 from groundingme.models.families import GRADES, Family, Way, matching, parse_thinking
+from groundingme.schema import Run
 
 AUTO = "auto"
 NATIVE = "native"
 
 Source = Literal["given", "provider", "calibration", "family", "default"]
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How a model's boxes are read: the same fields as in `Asking`."""
+
+    coords: str
+    source: Source
+    why: str
+    warning: str = ""
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +50,13 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
         why: The same in words.
         warning: One line that the user should read; "" for none.
         prompt: Name of the prompt, or `custom`.
-        plain: The prompt's template.
-        template: The same with whatever the family hangs on to its end.
+        template: The prompt's, with whatever the family hangs on to its end.
         thinking: As asked for.
         system: System prompt; "" for none.
         extra: Further fields of an OpenAI-compatible request.
         image: What is asked of images.
+        digest: Of what is asked, for calibrations: see `readings.digest_of`.
+        server: Who is asked: see `models.Model`.
     """
 
     model: str
@@ -55,26 +66,30 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     warning: str
     prompt: str
-    plain: str
     template: str
     thinking: Thinking
     system: str
     extra: dict[str, Any]
     image: ImageRule
+    digest: str
+    server: str | None
 
     def settings(self) -> dict[str, Any]:
         """What changes the question beyond the prompt: part of a run's identity."""
-        image = {
-            "resize": self.image.resize,
-            "max_bytes": self.image.max_bytes,
-        }
-        parts: dict[str, Any] = {
-            "thinking": self.thinking,
-            "system": self.system,
-            "extra": self.extra,
-            "image": {name: value for name, value in image.items() if value},
-        }
-        return {name: value for name, value in parts.items() if value}
+        return _settings(self.thinking, self.system, self.extra, self.image)
+
+
+def _settings(
+    thinking: Thinking, system: str, extra: dict[str, Any], image: ImageRule
+) -> dict[str, Any]:
+    rule = {"resize": image.resize, "max_bytes": image.max_bytes}
+    parts: dict[str, Any] = {
+        "thinking": thinking,
+        "system": system,
+        "extra": extra,
+        "image": {name: value for name, value in rule.items() if value},
+    }
+    return {name: value for name, value in parts.items() if value}
 
 
 def served_name(model: str) -> str:
@@ -106,22 +121,45 @@ def resolve(
     name, template = _prompt(prompt, family, served)
     asked = parse_thinking(thinking)
     way = _way(model, family, asked, served)
-    found, source, why, warning = _coords(model, rows, coords, name, template)
+    image = family.image if family else ImageRule()
+    template += way.suffix
+    settings = _settings(asked, way.system, way.extra, image)
+    digest = readings.digest_of(template, {**settings, **model.settings()})
+    if coords == AUTO:
+        reading = _reading(model.name, model.coords, rows, name, digest, model.server)
+    else:
+        reading = Reading(geometry.coord_format(coords).name, "given", "given with --coords")
     return Asking(
         model=model.name,
         family=family,
-        coords=found,
-        source=source,
-        why=why,
-        warning=warning,
+        coords=reading.coords,
+        source=reading.source,
+        why=reading.why,
+        warning=reading.warning,
         prompt=name,
-        plain=template,
-        template=template + way.suffix,
+        template=template,
         thinking=asked,
         system=way.system,
         extra=way.extra,
-        image=family.image if family else ImageRule(),
+        image=image,
+        digest=digest,
+        server=model.server,
     )
+
+
+def reading_of_run(run: Run) -> Reading:
+    """How `auto` reads the boxes of a finished run: by what is known today.
+
+    A run does not say at which server it was asked, so a calibration counts where those of all
+    servers agree.
+    """
+    provider = run.model.partition("/")[0]
+    fixed = getattr(PROVIDERS.get(provider), "coords", "")
+    rows = [] if fixed else matching(served_name(run.model))
+    native = len(rows) == 1 and rows[0].native
+    prompt = NATIVE if native and run.prompt.startswith(native) else "custom"
+    digest = readings.digest_of(run.prompt, run.settings)
+    return _reading(run.model, fixed, rows, prompt, digest, None)
 
 
 def _prompt(prompt: str, family: Family | None, served: str) -> tuple[str, str]:
@@ -156,22 +194,23 @@ def _way(model: Model, family: Family | None, thinking: Thinking, served: str) -
     return family.way(thinking, served)
 
 
-def _coords(
-    model: Model, rows: list[Family], coords: str, prompt: str, template: str
-) -> tuple[str, Source, str, str]:
-    """Format, source, why, warning."""
-    if coords != AUTO:
-        return geometry.coord_format(coords).name, "given", "given with --coords", ""
-    if model.coords:
-        provider = model.name.partition("/")[0]
-        return model.coords, "provider", f"so do all models of the provider {provider}", ""
-    stored = readings.find_calibration(model.name, template)
+def _reading(
+    name: str, fixed: str, rows: list[Family], prompt: str, digest: str, server: str | None
+) -> Reading:
+    """How boxes are read where no format is given."""
+    if fixed:
+        provider = name.partition("/")[0]
+        return Reading(fixed, "provider", f"so do all models of the provider {provider}")
+    stored = readings.find_calibration(name, digest, server)
     if stored:
         why = (
             f"calibrated on {stored.created[:10]}: mean IoU {stored.fits[0].iou:.2f} over "
             f"{stored.boxes} boxes, {stored.margin:.2f} more than any other"
         )
-        return stored.coords, "calibration", why, _doubted(model, stored)
+        return Reading(stored.coords, "calibration", why, _doubted(stored))
+    find_out = f"groundingme calibrate {name} finds out"
+    if any(one.model == name for one in readings.calibrations()):
+        find_out += "; what was calibrated of it was asked otherwise, or at another server"
     family = rows[0] if len(rows) == 1 else None
     known = family.coords_under(prompt) if family else ""
     if family and known:
@@ -181,14 +220,10 @@ def _coords(
         why = f"{family.title} writes so, by {GRADES[grade]}" + (remark and f" ({remark})")
         if grade == "?":
             why = f"taken for {family.title}, but not sure" + (remark and f" ({remark})")
-        unsure = f"{model.name} is read as {known}: {why}; {_find_out(model)}"
-        return known, "family", why, "" if grade == "V" else unsure
-    return (
-        "abs",
-        "default",
-        _unknown(rows),
-        f"{model.name} is read as abs: {_unknown(rows)}; " + (_find_out(model)),
-    )
+        unsure = f"{name} is read as {known}: {why}; {find_out}"
+        return Reading(known, "family", why, "" if grade == "V" else unsure)
+    why = _unknown(rows)
+    return Reading("abs", "default", why, f"{name} is read as abs: {why}; {find_out}")
 
 
 def _unknown(rows: list[Family]) -> str:
@@ -201,11 +236,7 @@ def _unknown(rows: list[Family]) -> str:
     return f"nobody has said how {rows[0].title} writes a box"
 
 
-def _find_out(model: Model) -> str:
-    return f"groundingme calibrate {model.name} finds out"
-
-
-def _doubted(model: Model, stored: readings.Calibration) -> str:
+def _doubted(stored: readings.Calibration) -> str:
     if not stored.doubt:
         return ""
-    return f"{model.name} is read as {stored.coords} by a calibration in doubt: {stored.doubt}"
+    return f"{stored.model} is read as {stored.coords} by a calibration in doubt: {stored.doubt}"

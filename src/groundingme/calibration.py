@@ -107,7 +107,9 @@ def calibrate(
         replies,
         model=how.model,
         prompt=how.prompt,
-        template=how.plain,
+        digest=how.digest,
+        server=how.server or "",
+        thinking=str(how.thinking or ""),
         expected=how.coords if how.source == "family" else "",
     )
     if found is None:

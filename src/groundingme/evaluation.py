@@ -16,7 +16,7 @@ from typing import Any
 
 import groundingme
 from groundingme import predictions, protocols, readings
-from groundingme.asking import AUTO, resolve
+from groundingme.asking import AUTO, reading_of_run, resolve
 from groundingme.costs import Price, Spending, find_price, parse_price
 from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import DataError, FatalError, UsageError
@@ -111,10 +111,10 @@ def evaluate(
     if not 0 <= max_failed <= 1:
         raise UsageError(f"expected max_failed as a share from 0 to 1, got {max_failed}")
     dataset = load_dataset(data, split=split) if isinstance(data, str) else data
-    dataset = _selected(dataset, subset, limit)
+    dataset = selected(dataset, subset, limit)
     asked = load_model(model, **options) if isinstance(model, str) else model
     how = resolve(asked, coords=coords, prompt=prompt, thinking=thinking)
-    spending = _spending(asked.name, price, budget)
+    spending = spending_for(asked.name, price, budget)
     run = Run(
         model=asked.name,
         data=data if isinstance(data, str) else dataset.source,
@@ -134,7 +134,7 @@ def evaluate(
         },
         coords=how.coords,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=_versions(),
+        versions=versions(),
     )
     if retry_failed and not RunFolder.find(out, run):
         raise UsageError(f"expected a run to ask failed samples of again, got none in {out}")
@@ -142,7 +142,7 @@ def evaluate(
     with folder.lock():
         save_samples(dataset, folder.path)
         generations = folder.generations()
-        damage = _damage(folder)
+        damage = damage_note(folder)
         done = {id: one for id, one in generations.items() if not one.failure}
         left = [one for one in dataset if one.id not in done]
         if retry_failed:
@@ -155,11 +155,15 @@ def evaluate(
         watcher.start(dataset.samples, done, how.coords)
         spending.add_all(generations.values())
 
+        spread = readings.SpreadWatch(dataset.samples, done.values(), how.coords)
+
         def sink(generation: Generation) -> None:
             folder.append(generation)
             generations[generation.id] = generation
             spending.add(generation)
             watcher.update(generation)
+            if hint := spread.add(generation):
+                watcher.note(hint)
 
         work = ask(
             asked,
@@ -201,7 +205,7 @@ def evaluate(
     return result
 
 
-def _spending(model: str, price: str | Price | None, budget: float | None) -> Spending:
+def spending_for(model: str, price: str | Price | None, budget: float | None) -> Spending:
     """What is spent on a model, from nothing."""
     known = parse_price(price) if isinstance(price, str) else price or find_price(model)
     if budget is None:
@@ -234,7 +238,8 @@ def score(
         data: The data set that the replies answer; needed for a file, and for a run folder only
             to score it against something else than the samples that it keeps.
         protocol: `strict`, `official` or `official-lmms-eval`.
-        coords: Coordinate format of the model; the default is the run's own, or `abs`.
+        coords: Coordinate format of the model; the default is the run's own, or `abs`. `auto`: as
+            it was calibrated, else as its family writes.
         split: Of the data set, where it has several.
         subset: `L1` or `L1/L2`; "" for all.
         limit: The first N samples only.
@@ -252,7 +257,7 @@ def score(
     notes: tuple[str, ...] = ()
     if folder:
         generations = folder.generations()
-        notes = _damage(folder)
+        notes = damage_note(folder)
         dataset = load_samples(folder) if data is None else _dataset(data, split)
     elif data is None:
         raise UsageError(
@@ -262,7 +267,17 @@ def score(
     else:
         dataset = _dataset(data, split)
         generations, notes = _predictions(dataset, source)
-    dataset = _selected(dataset, subset, limit)
+    dataset = selected(dataset, subset, limit)
+    if coords == AUTO:
+        if folder is None:
+            raise UsageError(
+                f"expected a run folder for coords auto, got {source}, which does not say whose "
+                "replies these are; name the format"
+            )
+        reading = reading_of_run(folder.run)
+        coords = reading.coords
+        said = reading.warning or f"{folder.run.model} is read as {coords}: {reading.why}"
+        notes = (*notes, said)
     run = Run(
         model=folder.run.model if folder else f"file/{source.name}",
         data=folder.run.data if folder else dataset.source,
@@ -334,7 +349,7 @@ def check_protocol(name: str) -> None:
         raise unknown("protocol", name, protocols.PROTOCOLS)
 
 
-def _damage(folder: RunFolder) -> tuple[str, ...]:
+def damage_note(folder: RunFolder) -> tuple[str, ...]:
     if not folder.damaged:
         return ()
     lines = ", ".join(map(str, folder.damaged[:5]))
@@ -345,7 +360,7 @@ def _dataset(data: str | Dataset, split: str | None) -> Dataset:
     return load_dataset(data, split=split) if isinstance(data, str) else data
 
 
-def _selected(dataset: Dataset, subset: str, limit: int | None) -> Dataset:
+def selected(dataset: Dataset, subset: str, limit: int | None) -> Dataset:
     selected = dataset.select(subset=subset, limit=limit)
     if not len(selected):
         there = f" of {subset}" if subset else ""
@@ -375,6 +390,6 @@ def _predictions(dataset: Dataset, source: Path) -> tuple[dict[str, Generation],
     return generations, tuple(notes)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     found = {name: metadata.version(name) for name in ("aiohttp", "numpy", "pillow", "pyarrow")}
     return {"groundingme": groundingme.__version__, "python": platform.python_version(), **found}

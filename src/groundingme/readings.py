@@ -7,8 +7,9 @@ known, and its outcome, a `Calibration`, is kept in the user's configuration for
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -50,12 +51,14 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """The format that a model was found to write under one prompt.
+    """The format that a model was found to write under one prompt and setting, at one server.
 
     Attributes:
         model: `PROVIDER/NAME`.
         prompt: Name of the prompt, or `custom`.
-        digest: Of the prompt's template.
+        digest: Of everything that was asked: see `digest_of`.
+        server: Address of who answered; "" for a vendor's own, and for models in this process.
+        thinking: As it was asked for; "" for the model's own way.
         coords: Name of the format that fits best.
         fits: All formats, the best first.
         alike: Formats that put these boxes where the best one does.
@@ -71,6 +74,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     prompt: str
     digest: str
+    server: str = ""
+    thinking: str = ""
     coords: str
     fits: list[Fit]
     alike: list[str]
@@ -95,9 +100,21 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return ""
 
 
-def digest_of(template: str) -> str:
-    """`sha256:` and hex digits of a prompt's template."""
-    return f"sha256:{hashlib.sha256(template.encode()).hexdigest()}"
+_HARMLESS = ("temperature", "max_tokens", "jpeg_quality", "split", "samples", "sample_temperature")
+"""Settings that do not change in which numbers a box is written."""
+
+
+def digest_of(template: str, settings: Mapping[str, Any]) -> str:
+    """What a calibration holds for: `sha256:` and hex digits.
+
+    Args:
+        template: The prompt's, with whatever switches thinking in it.
+        settings: Of the run: thinking, system prompt, fields of the request, image rule, and what
+            the provider adds. Sampling and the like make no difference.
+    """
+    rest = {name: value for name, value in settings.items() if name not in _HARMLESS}
+    asked = msgspec.json.encode([template, rest], order="sorted")
+    return f"sha256:{hashlib.sha256(asked).hexdigest()}"
 
 
 def path_of_calibrations() -> Path:
@@ -122,15 +139,23 @@ def calibrations() -> list[Calibration]:
         ) from None
 
 
-def find_calibration(model: str, template: str) -> Calibration | None:
-    """What was kept for that model under that prompt.
+def find_calibration(model: str, digest: str, server: str | None) -> Calibration | None:
+    """What was kept for that model, asked so.
+
+    Args:
+        model: `PROVIDER/NAME`.
+        digest: As `digest_of` gives it.
+        server: As in `Calibration`; None for any, which counts where all servers agree.
 
     Raises:
         UsageError: The file is damaged.
     """
-    digest = digest_of(template)
-    found = (one for one in calibrations() if (one.model, one.digest) == (model, digest))
-    return next(found, None)
+    found = [
+        one
+        for one in calibrations()
+        if (one.model, one.digest) == (model, digest) and server in (None, one.server)
+    ]
+    return found[-1] if len({one.coords for one in found}) == 1 else None
 
 
 def keep(calibration: Calibration) -> Path:
@@ -142,8 +167,11 @@ def keep(calibration: Calibration) -> Path:
     Raises:
         UsageError: The file is damaged or cannot be written.
     """
-    same = (calibration.model, calibration.digest)
-    rows = [one for one in calibrations() if (one.model, one.digest) != same]
+
+    def key(one: Calibration) -> tuple[str, str, str]:
+        return one.model, one.digest, one.server
+
+    rows = [one for one in calibrations() if key(one) != key(calibration)]
     path = path_of_calibrations()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +191,9 @@ def choose(
     *,
     model: str,
     prompt: str,
-    template: str,
+    digest: str,
+    server: str = "",
+    thinking: str = "",
     expected: str = "",
 ) -> Calibration | None:
     """The format that fits a model's boxes best, over all samples at once.
@@ -173,7 +203,9 @@ def choose(
         generations: By sample id.
         model: `PROVIDER/NAME`.
         prompt: Name of the prompt.
-        template: The prompt.
+        digest: Of what was asked.
+        server: Who answered.
+        thinking: As asked for.
         expected: Format to take where several fit alike; "" for none.
 
     Returns:
@@ -207,7 +239,9 @@ def choose(
     return Calibration(
         model=model,
         prompt=prompt,
-        digest=digest_of(template),
+        digest=digest,
+        server=server,
+        thinking=thinking,
         coords=best,
         fits=sorted(fits, key=lambda fit: (fit.coords != best, -fit.iou)),
         alike=[name for name in alike if name != best],
@@ -245,6 +279,7 @@ def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+_FIRST_LOOK = 30
 _SPREAD_BOXES = 20
 _INSIDE, _REACH = 0.8, 0.75
 """Below one of these a declared format is suspected."""
@@ -302,6 +337,37 @@ def spread_hint(
                 f"--coords {name}"
             )
     return ""
+
+
+class SpreadWatch:
+    """`spread_hint` while a run goes: after 30 replies, then each time that they have doubled.
+
+    Args:
+        samples: Of the data set.
+        done: Replies of earlier sessions.
+        coords: The declared format.
+    """
+
+    def __init__(self, samples: Sequence[Sample], done: Iterable[Generation], coords: str) -> None:
+        self._samples = {one.id: one for one in samples}
+        self._replies = {one.id: one for one in done}
+        self._coords = coords
+        self._next = max(_FIRST_LOOK, len(self._replies))
+
+    def add(self, generation: Generation) -> str:
+        """Counts one more reply; the hint in one line, once, or ""."""
+        if generation.failure or not self._next:
+            return ""
+        self._replies[generation.id] = generation
+        if len(self._replies) < self._next:
+            return ""
+        self._next = 2 * len(self._replies)
+        seen = [self._samples[id] for id in self._replies if id in self._samples]
+        scores = protocols.score(seen, self._replies, protocol="strict", coords=self._coords)
+        hint = spread_hint(seen, self._replies, scores)
+        if hint:
+            self._next = 0
+        return hint
 
 
 def _spread(form: CoordFormat, written: Boxes, sent: Boxes) -> tuple[float, float]:

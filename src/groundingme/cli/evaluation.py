@@ -9,6 +9,7 @@ import click
 
 from groundingme.cli.options import data_options, json_option, pairs
 from groundingme.errors import JobError, UsageError
+from groundingme.terminal import say, visible_json
 
 if TYPE_CHECKING:
     from groundingme.result import Result
@@ -139,7 +140,7 @@ def _dry_run(model: str, data: str, settings: dict[str, Any], provider: dict[str
     for name in ("protocol", "concurrency", "out", "price", "budget", "retry_failed", "max_failed"):
         settings.pop(name)
     found = dry_run(model, data, **settings, **provider)
-    click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    click.echo(visible_json(json.dumps(found, ensure_ascii=False, indent=2)))
 
 
 def _showcase(settings: dict[str, Any], *, as_json: bool) -> None:
@@ -172,7 +173,7 @@ def _showcase(settings: dict[str, Any], *, as_json: bool) -> None:
 @click.argument("source", metavar="RUN_OR_FILE")
 @data_options(required=False)
 @click.option("--protocol", default="strict", show_default=True, help="Whose scores to print.")
-@click.option("--coords", help="How the model writes a box. Default: as the run says, or abs.")
+@click.option("--coords", help="How the model writes a box; auto: as calibrated, else as its family. Default: as the run says, or abs.")  # fmt: skip  # noqa: E501
 @json_option
 def score_command(source: str, data: str | None, as_json: bool, **settings: Any) -> None:
     """Score a run again without a model, or replies that were made elsewhere.
@@ -193,10 +194,10 @@ def report(result: Result, *, as_json: bool) -> None:
         print_json(result.as_dict())
         return
     if result.incomplete:
-        click.echo(result.incomplete)
+        say(result.incomplete)
     if not result.without_score:
         print_table(result.table())
     for line in result.lines():
-        click.echo(line)
+        say(line)
     if result.path:
         click.echo(f"Run: {result.path}")

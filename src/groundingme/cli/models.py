@@ -56,6 +56,8 @@ def show_command(name: str, as_json: bool) -> None:
     from groundingme.models import PROVIDERS, Model, load_model
 
     class Named(Model):
+        server = None
+
         async def generate(self, request: Any) -> Any:
             raise NotImplementedError
 

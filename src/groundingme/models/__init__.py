@@ -57,6 +57,7 @@ class Model(abc.ABC):
         needs_image: Whether requests must carry the image's bytes.
         coords: Name of the coordinate format in which it answers, where that is known from the
             provider alone; "" where the model behind it decides.
+        server: Address of who answers; "" for a vendor's own and in this process, None for any.
         switches_thinking: Whether it has a switch of its own for `Request.thinking`; otherwise
             the model's family says how (`Request.extra`, `Request.system`).
     """
@@ -64,6 +65,7 @@ class Model(abc.ABC):
     name: str
     needs_image: bool = True
     coords: str = ""
+    server: str | None = ""
     switches_thinking: bool = False
 
     def settings(self) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class HostedModel(Model):
             raise UsageError(f"expected a timeout of more than 0 seconds, got {timeout}")
         self.name = name
         self.base_url = address(base_url, "https://host.example") if base_url else None
+        self.server = self.base_url or ""
         self._served = name.partition("/")[2]
         self._key_names = key_names
         self._extra = dict(extra_body or {})

@@ -72,6 +72,7 @@ class OpenAI(Model):
         keys.find(api_key_env)
         self.name = f"openai/{name}"
         self.base_url = address(url, "http://localhost:8000/v1")
+        self.server = "" if self.base_url == DEFAULT_BASE_URL else self.base_url
         self._served = name
         self._key_env = api_key_env
         self._extra = dict(extra_body or {})

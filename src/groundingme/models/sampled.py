@@ -52,6 +52,7 @@ class Sampled(Model):
         self.name = model.name
         self.needs_image = model.needs_image
         self.coords = model.coords
+        self.server = model.server
         self.switches_thinking = model.switches_thinking
 
     def settings(self) -> dict[str, Any]:
