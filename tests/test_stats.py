@@ -356,8 +356,8 @@ def test_equal_models_are_told_apart_in_at_most_five_of_a_hundred() -> None:
 
 
 def test_the_bench_measures_the_bootstrap() -> None:
-    path = Path(__file__).resolve().parents[1] / "bench" / "statistics.py"
-    spec = importlib.util.spec_from_file_location("bench_statistics", path)
+    path = Path(__file__).resolve().parents[1] / "bench" / "intervals.py"
+    spec = importlib.util.spec_from_file_location("bench_intervals", path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -1,6 +1,6 @@
 """Time of the clustered bootstrap, in CPU seconds.
 
-    python bench/statistics.py [SAMPLES]
+    python bench/intervals.py [SAMPLES]
 
 Prints one JSON object for SAMPLES (default 1005) on two thirds as many images and 10,000 resamples:
 `figures_s` is one run's accuracies on everything, 4 categories and 12 subtasks and its measures of
