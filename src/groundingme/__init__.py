@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "evaluate": "groundingme.evaluation",
     "score": "groundingme.evaluation",
+    "compare": "groundingme.loading",
     "Result": "groundingme.result",
     "load_dataset": "groundingme.datasets",
     "Dataset": "groundingme.datasets",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from groundingme.datasets import load_dataset as load_dataset
     from groundingme.evaluation import evaluate as evaluate
     from groundingme.evaluation import score as score
+    from groundingme.loading import compare as compare
     from groundingme.models import load_model as load_model
     from groundingme.parsing import parse as parse
     from groundingme.result import Result as Result
