@@ -37,7 +37,8 @@ SERVED = {family: name for name, family in reversed(FAMILY_OF.items())}
 WITH_BOXES = [row for row in families() if row.boxes]
 KNOWN = [row for row in WITH_BOXES if row.coords]
 UNKNOWN = [row for row in WITH_BOXES if not row.coords]
-HIDDEN = ("n1000", "abs", "n1000-yxyx", "abs-qwen2.5-vl", "n1", "n999", "abs-yxyx", "abs-mimo-vl")
+HIDDEN = ("n1000", "abs", "n1000-yxyx", "abs-qwen2.5-vl", "n1", "n999", "abs-yxyx", "abs-mimo-vl",
+          "n1-yxyx")  # fmt: skip
 """What rows without a known format may turn out to write."""
 SMALL, LESS_SMALL = (1456, 819), (2576, 1449)
 """What Claude sees of a picture of 7680 x 4320: 52 x 30 and 92 x 52 tokens of 28 x 28."""
@@ -83,7 +84,9 @@ def plain(space: str) -> perfect.Says:
     def speak(numbers: Sequence[float] | None) -> str:
         if numbers is None:
             return '{"bbox_2d": null}'
-        return JSON.format(*(round(one, 4 if space == "n1" else None) for one in numbers))
+        return JSON.format(
+            *(round(one, 4 if space in ("n1", "n1-yxyx") else None) for one in numbers)
+        )
 
     return speak
 

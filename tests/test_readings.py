@@ -250,6 +250,23 @@ def test_of_formats_alike_the_expected_one_is_taken(easy: tuple[Sample, ...]) ->
     assert chosen(easy, replies(easy, "n1000"), expected="n999").coords == "n1000"
 
 
+def test_a_format_that_is_better_by_rounding_alone_does_not_oust_the_expected_one(
+    easy: tuple[Sample, ...],
+) -> None:
+    """What is resized before it is sent has the same pixels in Claude's format and in `abs`."""
+    made = {}
+    for id, one in replies(easy, "abs-claude").items():
+        sample = next(sample for sample in easy if sample.id == id)
+        resize = COORD_FORMATS["abs-claude"].resize
+        assert resize
+        w, h = resize(sample.width, sample.height)
+        made[id] = msgspec.structs.replace(
+            one, sent_width=w, sent_height=h, full_width=sample.width, full_height=sample.height
+        )
+    assert chosen(easy, made, expected="abs-claude").coords == "abs-claude"
+    assert chosen(easy, made).coords == "abs"
+
+
 def test_doubts(easy: tuple[Sample, ...]) -> None:
     few = chosen(easy, replies(easy[:9], "n1000"))
     assert few.doubt == "only 9 of 30 replies were boxes"
@@ -416,6 +433,19 @@ def test_the_command(
     assert len(readings.calibrations()) == 1
     shown = CliRunner().invoke(main, ["models", "show", "openai/m"]).stdout
     assert "n1: calibrated on " in shown
+
+
+def test_what_fits_nothing_is_not_kept(
+    server: PerfectServer, plain: tuple[tuple[Sample, ...], list[Size]], own_configuration: Path
+) -> None:
+    server.speak(*plain, "n1", lambda numbers: '{"bbox_2d": [0, 0, 3, 3]}')
+    code, out, err = command("openai/m", "--base-url", server.base_url, "--quiet", "--json")
+    found = json.loads(out)
+    assert (code, found["kept"]) == (0, None)
+    assert found["warnings"][0].startswith("no format fits")
+    _, _, err = command("openai/m", "--base-url", server.base_url, "--quiet")
+    assert "Nothing is kept" in err
+    assert not list(own_configuration.iterdir())
 
 
 def test_the_command_says_where_the_table_says_something_else(

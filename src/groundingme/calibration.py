@@ -64,7 +64,8 @@ def calibrate(
         concurrency: Requests in flight at once.
         retry: When to ask again; the default is `RetryPolicy()`.
         max_tokens: Most tokens of a completion, reasoning included.
-        save: Keeps the outcome in the user's configuration, where `coords="auto"` finds it.
+        save: Keeps the outcome in the user's configuration, where `coords="auto"` finds it; not
+            where no format fits, or too few replies were boxes.
         progress: Told of every reply; None is silent.
         **options: For the provider, such as `base_url`.
 
@@ -119,7 +120,7 @@ def calibrate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=groundingme.__version__,
     )
-    if save:
+    if save and found.usable:
         readings.keep(found)
     return found
 

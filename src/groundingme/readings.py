@@ -26,6 +26,8 @@ FILE = "calibration.json"
 
 _ALIKE = 0.95
 """Mean IoU of two formats' boxes from which they are as good as one."""
+_NO_BETTER = 1e-6
+"""Difference of mean IoU that is the rounding of a processor."""
 _DRAWS = 2000
 _SEED = 20251217
 
@@ -86,6 +88,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     boxes: int
     created: str = ""
     version: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it says anything at all: some format fits enough boxes."""
+        return self.boxes >= _LEAST_BOXES and self.fits[0].iou >= _LEAST_IOU
 
     @property
     def doubt(self) -> str:
@@ -265,7 +272,9 @@ def _preferred(
 ) -> str:
     """Of formats that fit alike, the expected or plainest one, unless `first` is surely better."""
     for name in (expected, *_PLAIN, *alike):
-        if name == first or (name in alike and _interval(ious[first] - ious[name])[0] <= 0):
+        if name == first or (
+            name in alike and _interval(ious[first] - ious[name])[0] <= _NO_BETTER
+        ):
             return name
     return first
 

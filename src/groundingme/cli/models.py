@@ -227,7 +227,7 @@ def calibrate_command(
         **settings,
     )
     warnings = [line for line in (found.doubt, surprise(found, how)) if line]
-    kept = None if no_save else str(path_of_calibrations())
+    kept = str(path_of_calibrations()) if found.usable and not no_save else None
     if as_json:
         import msgspec
 
@@ -238,6 +238,10 @@ def calibrate_command(
         click.echo(f"Warning: {line}", err=True)
     if kept:
         click.echo(f"Kept in {kept}; runs with --coords auto read {found.model} so.", err=True)
+    elif not no_save:
+        click.echo(
+            "Nothing is kept; look at what the model says with groundingme eval and show.", err=True
+        )
 
 
 def _print(found: Calibration) -> None:
