@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from groundingme import protocols
 from groundingme.schema import Generation, Sample
+from groundingme.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +101,7 @@ class Quiet(Silent):
     """Says notes only."""
 
     def note(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        say(line, err=True)
 
 
 class Bar(Quiet):

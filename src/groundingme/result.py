@@ -15,6 +15,7 @@ from groundingme import metrics, taxonomy
 from groundingme.costs import Spending
 from groundingme.protocols import Scores
 from groundingme.schema import Outcome, Run
+from groundingme.terminal import plain_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -212,9 +213,7 @@ class Result:
         return f"{self.run.model} on {self.run.data_name}{subset} · {self.protocol}"
 
     def __repr__(self) -> str:
-        from rich.console import Console
-
-        console = Console(width=110, color_system=None)
+        console = plain_console(width=110, color_system=None)
         with console.capture() as capture:
             if self.incomplete:
                 console.print(self.incomplete, soft_wrap=True)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -40,6 +42,11 @@ def visible_json(text: str) -> str:
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints a line in which there may be strangers' text."""
+    click.echo(visible(text), err=err)
 
 
 def plain_console(**settings: Any) -> Console:

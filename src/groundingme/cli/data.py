@@ -8,6 +8,7 @@ import click
 
 from groundingme.cli.options import json_option, print_json, print_table, save_picture
 from groundingme.errors import DataError
+from groundingme.terminal import say
 
 
 @click.group("data")
@@ -55,7 +56,7 @@ def check_command(data: str, split: str | None, no_images: bool, as_json: bool) 
     for problem in check(dataset, images=not no_images):
         problems.append(problem)
         if not as_json:
-            click.echo(
+            say(
                 f"row {problem.row} (id {problem.id}): {problem.level}: {problem.message}; "
                 f"{problem.advice}"
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundingme.cli.options import data_options, json_option, pairs
+from groundingme.cli.options import auto_or_number, data_options, json_option, pairs
 from groundingme.errors import JobError, UsageError
 from groundingme.terminal import say, visible_json
 
@@ -25,7 +25,9 @@ INTERRUPTED = 130
 @click.option("--coords", default="auto", show_default=True, help="How the model writes a box.")
 @click.option("--prompt", default="auto", show_default=True, help="unified, unified-yxyx, native, or a text with {description}.")  # fmt: skip  # noqa: E501
 @click.option("--thinking", metavar="on|off|N", help="Thinking, or a budget of N tokens. Default: the model's own way.")  # fmt: skip  # noqa: E501
-@click.option("--concurrency", default=16, show_default=True, help="Requests in flight at once.")
+@click.option("--concurrency", metavar="auto|N", callback=auto_or_number, default="auto", show_default=True, help="Requests in flight at once; auto finds out what the server can take.")  # fmt: skip  # noqa: E501
+@click.option("--rpm", type=click.FloatRange(min=1), help="Most requests a minute.")
+@click.option("--tpm", type=click.FloatRange(min=1), help="Most tokens a minute.")
 @click.option("--temperature", default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--max-tokens", default=20480, show_default=True, help="Most tokens of a reply.")
 @click.option("--jpeg-quality", type=click.IntRange(1, 95), help="Re-encode images; 75 as the published script. Default: the original bytes.")  # fmt: skip  # noqa: E501
@@ -137,7 +139,17 @@ def _dry_run(model: str, data: str, settings: dict[str, Any], provider: dict[str
 
     from groundingme.dry_run import dry_run
 
-    for name in ("protocol", "concurrency", "out", "price", "budget", "retry_failed", "max_failed"):
+    for name in (
+        "protocol",
+        "concurrency",
+        "rpm",
+        "tpm",
+        "out",
+        "price",
+        "budget",
+        "retry_failed",
+        "max_failed",
+    ):
         settings.pop(name)
     found = dry_run(model, data, **settings, **provider)
     click.echo(visible_json(json.dumps(found, ensure_ascii=False, indent=2)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundingme.errors import UsageError
+from groundingme.terminal import plain_console, visible_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,6 +35,15 @@ def data_options(command: Command | None = None, *, required: bool = True) -> Co
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on standard output."
 )
+
+
+def auto_or_number(context: click.Context, option: click.Parameter, text: str) -> int | None:
+    """A callback for options that take `auto`, which becomes None, or a number of 1 or more."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise click.BadParameter(f"expected auto or a number of 1 or more, got {text!r}")
+    return int(text)
 
 
 def pairs(items: Iterable[str], option: str) -> dict[str, str]:
@@ -72,17 +82,15 @@ def print_json(value: Any) -> None:
     """One JSON object on standard output."""
     import json
 
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    click.echo(visible_json(json.dumps(value, ensure_ascii=False, allow_nan=False)))
 
 
 def print_table(table: Table) -> None:
     """A table on standard output, as wide as it needs where that is no terminal."""
     import sys
 
-    from rich.console import Console
-
     width = None if sys.stdout.isatty() else 1000
-    Console(width=width).print(table)
+    plain_console(width=width).print(table)
 
 
 def save_picture(picture: Image.Image, path: str) -> None:

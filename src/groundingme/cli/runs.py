@@ -10,6 +10,7 @@ import click
 
 from groundingme.cli.options import json_option, print_json, print_table, save_picture
 from groundingme.errors import RunError, UsageError
+from groundingme.terminal import say
 
 if TYPE_CHECKING:
     from groundingme.datasets import Dataset
@@ -38,7 +39,7 @@ def ls_command(folder: str, as_json: bool) -> None:
             run = RunFolder.open(path.parent)
             result = score(run.path)
         except RunError as error:
-            click.echo(f"left out: {error}", err=True)
+            say(f"left out: {error}", err=True)
             continue
         rows.append(
             {
@@ -106,7 +107,7 @@ def show_command(
         return
     dataset, note = load_run_data(folder)
     if note:
-        click.echo(note, err=True)
+        say(note, err=True)
     if sample_id:
         sample = dataset.find(sample_id)
         found = next(one for one in result.scores if one.id == sample_id)
@@ -159,7 +160,7 @@ def _show_one(sample: Sample, generation: Generation | None, score: Score, as_js
     import msgspec
 
     if not as_json:
-        click.echo(_describe(sample, generation, score))
+        say(_describe(sample, generation, score))
         return
     print_json(
         {
