@@ -298,7 +298,7 @@ class Comparison:
             found[name] = Estimate(float(measure(columns.sum(axis=0))), *ends)
         lost = found["false rejections"]
         found["T-acc"] = Estimate(1 - lost.value, 1 - lost.high, 1 - lost.low)
-        absent = selective.absence(_confidences(entry), entry.scores.outcome == REJECTED)
+        absent = selective.absence(confidences(entry), entry.scores.outcome == REJECTED)
         matched = negatives | np.array([one.subtask_l1 == MATCHED for one in self.samples])
         rules = (
             ("AUROC", selective.auroc, self._everything),
@@ -380,8 +380,12 @@ def _rejection_columns(entry: Entry, right: Bools) -> Floats:
     return columns * scores.scored[:, None]
 
 
-def _confidences(entry: Entry) -> Floats:
-    """Shape `(N,)`; NaN for a sample whose answer came without."""
+def confidences(entry: Entry) -> Floats:
+    """What a run states of its answers.
+
+    Returns:
+        Shape `(N,)`, in [0, 1]; NaN for a sample whose answer came without.
+    """
     answered = entry.scores.outcome <= REJECTED
     known = [
         one.confidence if (one := entry.generations.get(id)) else None for id in entry.scores.ids
@@ -391,7 +395,7 @@ def _confidences(entry: Entry) -> Floats:
 
 
 def _calibration(entry: Entry, right: Bools) -> dict[str, float]:
-    sure = _confidences(entry)
+    sure = confidences(entry)
     scores = entry.scores
     boxed = np.where(scores.outcome == REJECTED, np.nan, sure)
     absent = selective.absence(sure, scores.outcome == REJECTED)

@@ -14,6 +14,7 @@ import click
 
 from groundingme import __version__
 from groundingme.errors import GroundingMEError, UsageError
+from groundingme.terminal import say
 
 _COMMANDS = {
     "eval": ("groundingme.cli.evaluation", "eval_command", "Run a model on a data set and score."),
@@ -28,7 +29,10 @@ _COMMANDS = {
     "ls": ("groundingme.cli.runs", "ls_command", "List the runs in a folder."),
     "show": ("groundingme.cli.runs", "show_command", "Look at a run, or at one of its samples."),
     "compare": ("groundingme.cli.compare", "compare_command", "Compare runs on the same samples."),
+    "report": ("groundingme.cli.report", "report_command", "Write runs as one page to open."),
     "power": ("groundingme.cli.power", "power_command", "What differences a data set can show."),
+    "sample": ("groundingme.cli.scale", "sample_command", "Ask for several replies a sample."),
+    "select": ("groundingme.cli.scale", "select_command", "Choose among them, in every way."),
     "data": ("groundingme.cli.data", "data_group", "List, check and draw data sets."),
     "scenes": ("groundingme.cli.scenes", "scenes_group", "Make drawn data sets with exact boxes."),
     "demo": ("groundingme.cli.demo", "demo_command", "See the main job on scenes drawn here."),
@@ -43,7 +47,7 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # declared as a class variable in click
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"groundingme: {self.message}", err=True)
+        say(f"groundingme: {self.message}", err=True)
 
 
 def _in_one_line(error: click.UsageError) -> click.ClickException:

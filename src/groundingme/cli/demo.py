@@ -54,6 +54,7 @@ def showcase(runs: Path, report: Path, *, limit: int | None = None, as_json: boo
     from groundingme.datasets import load_dataset
     from groundingme.datasets.export import export
     from groundingme.evaluation import evaluate
+    from groundingme.loading import load_entry
     from groundingme.progress import for_terminal
     from groundingme.report import page
 
@@ -71,7 +72,8 @@ def showcase(runs: Path, report: Path, *, limit: int | None = None, as_json: boo
             click.echo("Interrupted; the same command goes on.", err=True)
             raise SystemExit(130)
     lead = gap(results[0], results[1])
-    page.save(results, dataset, report, lead=lead, drawn=results[:2])
+    runs_found = [load_entry(one.path) for one in results if one.path]
+    page.save(runs_found, report, dataset=dataset, lead=lead)
     address = report.resolve().as_uri()
     if as_json:
         print_json({"results": [one.as_dict() for one in results], "report": address})

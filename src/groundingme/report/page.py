@@ -1,176 +1,372 @@
-"""One self-contained HTML page: runs side by side, and samples with everybody's boxes drawn."""
+"""The report: one HTML file that needs nothing else, neither a network nor a server.
+
+A strict content policy lets only this page's own script and style run, by their digests, and
+forbids every connection; model text is data that the script shows as text.
+"""
 
 from __future__ import annotations
 
 import base64
-import html
+import csv
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from groundingme import drawing
+import msgspec
+
+import groundingme
+from groundingme.alignment import Entry
+from groundingme.comparison import ALL
 from groundingme.datasets import Dataset
-from groundingme.result import OUTCOMES, Result, percent
-from groundingme.schema import Sample, Score
-from groundingme.taxonomy import REJECTION
+from groundingme.errors import UsageError
+from groundingme.report import charts, commands, tables
+from groundingme.report.contents import PICTURED, Contents, gather
+from groundingme.report.findings import Finding, findings, limits, next_steps
+from groundingme.report.gallery import MOST, Gallery, gallery
+from groundingme.report.marks import box_legend, breakable, legend
+from groundingme.report.markup import Html, join, tag
+from groundingme.report.svg import patterns
+from groundingme.store import write_atomically
 
-if TYPE_CHECKING:
-    from PIL import Image
+MAX_BYTES = 15_000_000
+"""Of the whole page, with as many samples as `MOST`."""
 
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #1a8f4c; --bad: #c9372c }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-.lead { font-size: 1.1rem; max-width: 60rem }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right }
-th:first-child, td:first-child { text-align: left }
-thead th { background: var(--soft) }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); gap: 1rem }
-figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; overflow: hidden }
-figure img { width: 100%; display: block; background: var(--soft) }
-figcaption { padding: .5rem .75rem; font-size: .9rem }
-figcaption p { margin: .15rem 0 }
-.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .35em }
-.right { color: var(--good) } .wrong { color: var(--bad) }
-"""
-
-COLORS = ("#f04438", "#7a5af8", "#f79009", "#0ba5ec", "#ee46bc", "#667085")
-"""Of each run's boxes, in order; the target is green."""
-
-
-def page(
-    results: Sequence[Result],
-    dataset: Dataset,
-    *,
-    pictures: int = 24,
-    lead: str = "",
-    drawn: Sequence[Result] = (),
-) -> str:
-    """The page as HTML text; it needs no other file.
-
-    Args:
-        results: Runs on the same data set.
-        dataset: Where the pictures come from.
-        pictures: How many samples to draw, of every subtask alike, those first on which the runs
-            differ.
-        lead: A sentence on what the page shows.
-        drawn: Runs whose boxes are in the pictures; without it all, as far as `COLORS` goes.
-    """
-    shown = list(drawn or results)[: len(COLORS)]
-    figures = [_figure(dataset[at], at, shown) for at in _choose(dataset, shown, pictures)]
-    title = html.escape(f"{dataset.name}: {len(dataset)} samples, {len(results)} models")
-    keys = "".join(
-        f"<span class=key style='background:{color}'></span>{html.escape(one.run.model)} &ensp; "
-        for one, color in zip(shown, COLORS, strict=False)
-    )
-    said = f"<p class=lead>{html.escape(lead)}</p>" if lead else ""
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width'>"
-        f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>{said}"
-        f"<h2>Acc@0.5 in %, protocol {html.escape(results[0].protocol)}</h2>"
-        f"<div class=wide>{_accuracies(results)}</div>"
-        f"<h2>What the models answered</h2><div class=wide>{_outcomes(results)}</div>"
-        "<h2>Samples</h2>"
-        f"<p><span class=key style='background:{drawing.TARGET}'></span>target &ensp; {keys}</p>"
-        f"<div class=grid>{''.join(figures)}</div></html>"
-    )
+SECTIONS = (
+    ("summary", "Summary"), ("leaderboard", "Leaderboard"), ("subtasks", "Subtasks"),
+    ("curves", "Curves"), ("mistakes", "Mistakes"), ("settings", "Settings"),
+    ("again", "Reproduce"), ("samples", "Samples"),
+)  # fmt: skip
 
 
 def save(
-    results: Sequence[Result],
-    dataset: Dataset,
+    entries: Sequence[Entry],
     path: Path,
     *,
+    dataset: Dataset | None = None,
     lead: str = "",
-    drawn: Sequence[Result] = (),
-) -> None:
-    """Writes `page` to a file."""
-    path.write_text(page(results, dataset, lead=lead, drawn=drawn), encoding="utf-8")
+    most: int = MOST,
+    workers: int | None = None,
+    tick: Callable[[int, int], None] | None = None,
+    csv_folder: Path | None = None,
+) -> Contents:
+    """Writes the report of one run or more.
+
+    Args:
+        entries: Runs, scored under one protocol.
+        path: HTML file to write; its folder is made.
+        dataset: Where the pictures are; None looks where the runs say that their data are.
+        lead: A sentence of the caller's own for the summary.
+        most: Most samples in the gallery.
+        workers: Processes that decode images; one a core by default.
+        tick: Called with the number of images that are done, and of all.
+        csv_folder: Folder for the tables as CSV, too; made where it is missing.
+
+    Returns:
+        What the report was made of.
+
+    Raises:
+        UsageError: The runs share no sample, or a file cannot be written.
+    """
+    contents = gather(entries, dataset=dataset, lead=lead)
+    text = page(contents, most=most, workers=workers, tick=tick)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+        for name, rows in csv_tables(contents).items() if csv_folder else ():
+            assert csv_folder
+            csv_folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(csv_folder / name, _csv(rows).encode())
+    except OSError as error:
+        raise UsageError(
+            f"expected a place that can be written, got {error.filename or path} "
+            f"({error.strerror}); name another"
+        ) from None
+    return contents
 
 
-def _choose(dataset: Dataset, results: Sequence[Result], count: int) -> list[int]:
-    """Samples to draw: every subtask in turn, and in each those first that divide the runs."""
-    by_subtask: dict[tuple[str, str], list[int]] = {}
-    for at, sample in enumerate(dataset):
-        by_subtask.setdefault((sample.subtask_l1, sample.subtask_l2), []).append(at)
-    scores = [result.scores for result in results]
-    for rows in by_subtask.values():
-        rows.sort(key=lambda at: len({bool(one.ious[at] >= 0.5) for one in scores}) == 1)
-    chosen: list[int] = []
-    turn = 0
-    while len(chosen) < min(count, len(dataset)):
-        chosen += [rows[turn] for rows in by_subtask.values() if turn < len(rows)]
-        turn += 1
-    order = {key: number for number, key in enumerate(by_subtask)}
-    return sorted(
-        chosen[:count],
-        key=lambda at: (
-            dataset[at].subtask_l1 == REJECTION,
-            order[dataset[at].subtask_l1, dataset[at].subtask_l2],
-        ),
+def page(
+    contents: Contents,
+    *,
+    most: int = MOST,
+    workers: int | None = None,
+    tick: Callable[[int, int], None] | None = None,
+) -> str:
+    """The report as HTML text.
+
+    Args:
+        contents: Of `gather`.
+        most: Most samples in the gallery.
+        workers: Processes that decode images; one a core by default.
+        tick: Called with the number of images that are done, and of all.
+    """
+    style, script = _static("report.css"), _static("report.js")
+    sections = _sections(contents)
+    spent = len((style + script + "".join(sections.values())).encode()) + 20_000
+    samples = gallery(contents, MAX_BYTES - spent, most=most, workers=workers, tick=tick)
+    sections["samples"] = _samples(contents, samples)
+    run = contents.entries[0].run
+    title = f"{run.data_name}: {', '.join(one.label for one in contents.marks[:3])}"
+    if len(contents.marks) > 3:
+        title += f" and {len(contents.marks) - 3} more"
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'; "
+        "require-trusted-types-for 'script'"
     )
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="referrer", content="no-referrer"),
+        tag("title", title),
+        tag("style", Html(style)),
+    )
+    body = tag(
+        "body",
+        tag("a", "Skip to the summary", href="#summary", class_="skip"),
+        _top(contents),
+        tag("main", *(
+            tag("section", tag("h2", name), sections[id], id=id, aria_label=name)
+            for id, name in SECTIONS
+        )),
+        _foot(),
+        tag("script", _json(samples.data), type="application/json", id="data"),
+        tag("script", Html("\n".join(samples.pictures)), type="text/plain", id="pictures"),
+        tag("script", Html(script)),
+    )  # fmt: skip
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _figure(sample: Sample, at: int, results: Sequence[Result]) -> str:
-    colored = list(zip(results, COLORS, strict=False))
-    scores = [one.scores[at] for one in results]
-    boxes = [
-        (score.box, color)
-        for score, (_, color) in zip(scores, colored, strict=True)
-        if score.box is not None
+def _static(name: str) -> str:
+    return resources.files("groundingme.report").joinpath("static", name).read_text("utf-8")
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _json(data: object) -> Html:
+    """JSON that no text in it can end: `<` is written as an escape, so there is no `</script>`."""
+    return Html(msgspec.json.encode(data).decode().replace("<", "\\u003c"))
+
+
+def _top(contents: Contents) -> Html:
+    links = (tag("a", name, href=f"#{id}") for id, name in SECTIONS)
+    return tag(
+        "header",
+        tag("nav", tag("div", *links, class_="links"),
+            tag("button", "Theme", id="theme", type="button", hidden=True,
+                aria_label="Switch between light, dark and the system's colours"),
+            aria_label="Sections"),
+        tag("div", tag("p", "Visual grounding report", class_="kicker"),
+            tag("h1", breakable(contents.entries[0].run.data_name)),
+            tag("p", _facts(contents), class_="facts"),
+            class_="title"),
+    )  # fmt: skip
+
+
+def _facts(contents: Contents) -> str:
+    total, negatives = len(contents.samples), int(contents.negatives.sum())
+    runs = len(contents.entries)
+    parts = [
+        f"{runs} run" + ("s" if runs > 1 else ""),
+        f"{total:,} samples" + (f", {negatives:,} of them match nothing" if negatives else ""),
+        f"{contents.images:,} images",
+        f"protocol {contents.entries[0].scores.protocol}",
+        datetime.now(UTC).strftime("%d %B %Y").lstrip("0"),
     ]
-    picture = drawing.draw_sample(sample, width=640, caption=False, others=boxes)
-    verdicts = "".join(
-        f"<p><span class=key style='background:{color}'></span>{html.escape(one.run.model)}: "
-        f"{_verdict(sample, score)}</p>"
-        for score, (one, color) in zip(scores, colored, strict=True)
-    )
-    answer = "nothing matches" if sample.target is None else "one object"
-    return (
-        f"<figure><img alt='{html.escape(sample.description, quote=True)}' "
-        f"src='{_data_url(picture)}'><figcaption><p><b>{html.escape(sample.subtask_l1)} / "
-        f"{html.escape(sample.subtask_l2)}</b> ({answer})</p>"
-        f"<p>{html.escape(sample.description)}</p>{verdicts}</figcaption></figure>"
+    return " · ".join(parts)
+
+
+def _foot() -> Html:
+    return tag(
+        "footer",
+        f"Made by groundingme {groundingme.__version__}. The page works offline and sends nothing.",
     )
 
 
-def _verdict(sample: Sample, score: Score) -> str:
-    word = "right" if score.iou >= 0.5 else "wrong"
-    boxed = score.outcome == "box" and sample.target is not None
-    said = f"box, IoU {score.iou:.2f}" if boxed else score.outcome
-    return f"<span class={word}>{word}</span>, {said}"
+def _sections(contents: Contents) -> dict[str, Html]:
+    """Every section but the samples."""
+    return {
+        "summary": _summary(contents),
+        "leaderboard": _leaderboard(contents),
+        "subtasks": _subtasks(contents),
+        "curves": charts.curves(contents),
+        "mistakes": _mistakes(contents),
+        "settings": _settings(contents),
+        "again": _again(contents),
+    }
 
 
-def _accuracies(results: Sequence[Result]) -> str:
-    names = [row.name for row in results[0].rows() if row.level < 2]
-    rows = []
-    for result in results:
-        by_name = {row.name: row.acc50 for row in result.rows()}
-        rows.append([result.run.model, *(percent(by_name[name]) for name in names)])
-    return _table(["model", *names], rows)
+def _finding(one: Finding) -> Html:
+    more = [Html(" "), tables.show_link(one.link, one.show)] if one.show else []
+    return tag("p", one.text, *more)
 
 
-def _outcomes(results: Sequence[Result]) -> str:
-    rows = [
-        [result.run.model, *(str(int(result.metrics[name])) for name in OUTCOMES)]
-        for result in results
+def _item(text: str) -> Html:
+    return tag("li", text)
+
+
+def _findings(found: Sequence[Finding]) -> Html:
+    """Sentences by topic."""
+    topics: dict[str, list[Html]] = {}
+    for one in found:
+        topics.setdefault(one.topic, []).append(_finding(one))
+    pairs = (join([tag("dt", topic), tag("dd", *said)]) for topic, said in topics.items())
+    return tag("dl", *pairs, class_="findings")
+
+
+def _summary(contents: Contents) -> Html:
+    first, *others = findings(contents)
+    parts = [tag("p", first.text, class_="headline"), _findings(others)]
+    if contents.notes:
+        notes = (tag("li", one) for one in contents.notes)
+        parts.append(tag("div", tag("h3", "Mind"), tag("ul", *notes), class_="box warning"))
+    cannot = tag("div", tag("h3", "What these data cannot tell"),
+                 tag("ul", *map(_item, limits(contents))), class_="box")  # fmt: skip
+    steps = [tag("li", _finding(one)) for one in next_steps(contents)]
+    following = tag("div", tag("h3", "What to do next"), tag("ul", *steps), class_="box")
+    parts.append(tag("div", cannot, following if steps else "", class_="boxes"))
+    return join(parts)
+
+
+def _leaderboard(contents: Contents) -> Html:
+    said = ["Share of samples that are right, in %, with 95 % intervals."]
+    if len(contents.entries) > 1:
+        said.append(
+            "Ranks are those that the data allow: runs whose ranks overlap are not told apart by "
+            "these samples."
+        )
+    if contents.standings[0].rejection:
+        said.append(
+            "Found: Acc@0.5 where something matches. N-acc: rejections where nothing does. "
+            "False rejections: the price, lower is better. Balanced: the mean of found and N-acc."
+        )
+    return join(
+        [tag("p", " ".join(said), class_="explain"), tables.leaderboard(contents),
+         _downloads(contents)]
+    )  # fmt: skip
+
+
+def _downloads(contents: Contents) -> Html:
+    links = []
+    for name, rows in csv_tables(contents).items():
+        if name == "samples.csv":
+            continue
+        encoded = base64.b64encode(_csv(rows).encode()).decode()
+        links.append(
+            tag("a", name, href=f"data:text/csv;charset=utf-8;base64,{encoded}", download=name)
+        )
+    return tag("p", "As tables: ", join(links, " · "), class_="downloads")
+
+
+def _subtasks(contents: Contents) -> Html:
+    text = "Acc@0.5 in %: the stronger the shade, the better. Subtasks have exact 95 % intervals."
+    if len(contents.entries) > PICTURED:
+        text += f" The radar draws the {PICTURED} best runs."
+    drawn = tables.subtask_radar(contents)
+    shape = tag("figure", drawn, legend(contents.charted), class_="plain") if drawn else Html("")
+    return join(
+        [tag("p", text, class_="explain"),
+         tag("div", tables.subtasks(contents), shape, class_="split")]
+    )  # fmt: skip
+
+
+def _mistakes(contents: Contents) -> Html:
+    parts = [
+        patterns(),
+        tables.mistakes(contents),
+        tag("h3", "What was answered"),
+        tables.outcomes(contents),
     ]
-    return _table(["model", *OUTCOMES], rows)
+    if len(contents.entries) > 1:
+        parts += [tag("h3", "Where runs disagree"), tables.agreement(contents)]
+    return join(parts)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+def _settings(contents: Contents) -> Html:
+    prompts = dict.fromkeys(one.run.prompt for one in contents.entries if one.run.prompt)
+    shown = []
+    for prompt in prompts:
+        marks = [m for m in contents.marks if contents.entries[m.at].run.prompt == prompt]
+        names = "" if len(prompts) == 1 else join((one.chip() for one in marks), " ")
+        shown.append(tag("div", names, tag("pre", prompt), class_="prompt"))
+    return join(
+        [tag("h3", "Prompt"), *shown, tag("h3", "Seconds and tokens"), tables.effort(contents),
+         tag("h3", "Settings"), tables.settings(contents)]
+    )  # fmt: skip
 
 
-def _data_url(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _again(contents: Contents) -> Html:
+    blocks = []
+    for mark in contents.marks:
+        entry = contents.entries[mark.at]
+        command, hidden = commands.eval_command(entry.run, entry.path)
+        more = f"Set by the model's family or its provider: {', '.join(hidden)}." if hidden else ""
+        blocks.append(
+            tag("div", tag("h4", mark.name()), tag("pre", command),
+                tag("p", more, class_="note") if more else "")
+        )  # fmt: skip
+    protocol = contents.entries[0].scores.protocol
+    again = commands.report_command(contents.entries, protocol)
+    versions = contents.entries[0].run.versions.get("groundingme", groundingme.__version__)
+    return join(
+        [tag("p", f"With groundingme {versions}. Asking needs the model; scores and this page are "
+             "made from the kept replies alone.", class_="explain"),
+         *blocks, tag("h4", "This page"), tag("pre", again)]
+    )  # fmt: skip
+
+
+def _samples(contents: Contents, shown: Gallery) -> Html:
+    note = tag("p", shown.note, class_="note") if shown.note else ""
+    return join(
+        [note, box_legend(contents.marks),
+         tag("div", id="filters"), tag("div", id="gallery"),
+         tag("noscript", "The samples need JavaScript; everything else on this page does not.")]
+    )  # fmt: skip
+
+
+def csv_tables(contents: Contents) -> dict[str, list[list[object]]]:
+    """Leaderboard, subtasks, mistakes and samples as rows, by file name; shares in [0, 1]."""
+    standings = contents.standings
+    measures = list(standings[0].rejection)
+    board: list[list[object]] = [
+        ["run", "best_rank", "worst_rank", "acc", "acc_low", "acc_high",
+         *(f"{name}{end}" for name in measures for end in ("", " low", " high"))]
+    ]  # fmt: skip
+    cells: list[list[object]] = [["run", "group", "acc", "low", "high"]]
+    kinds: list[list[object]] = [["run", *standings[0].mistakes]]
+    for one in standings:
+        whole = one.accuracy[ALL]
+        values = [v for name in measures for v in msgspec.structs.astuple(one.rejection[name])]
+        board.append([one.label, *one.rank, whole.value, whole.low, whole.high, *values])
+        cells += [
+            [one.label, name, cell.value, cell.low, cell.high]
+            for name, cell in one.accuracy.items()
+        ]
+        kinds.append([one.label, *one.mistakes.values()])
+    rows: list[list[object]] = [["id", "subtask_l1", "subtask_l2"]]
+    for mark in contents.marks:
+        rows[0] += [f"{mark.label} {name}" for name in ("right", "outcome", "iou")]
+    scores = [one.scores for one in contents.entries]
+    for at, sample in enumerate(contents.samples):
+        row: list[object] = [sample.id, sample.subtask_l1, sample.subtask_l2]
+        for run, column in enumerate(scores):
+            score = column[at]
+            row += [int(contents.right[run, at]), score.outcome, round(score.iou, 4)]
+        rows.append(row)
+    return {"leaderboard.csv": board, "subtasks.csv": cells, "mistakes.csv": kinds,
+            "samples.csv": rows}  # fmt: skip
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    """As text; cells of undefined figures are empty."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([["" if cell != cell else cell for cell in row] for row in rows])
+    return buffer.getvalue()
