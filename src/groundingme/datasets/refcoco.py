@@ -17,16 +17,19 @@ it and of its parents up to three levels up.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from groundingme import files
 from groundingme.datasets import FORMATS, Dataset, Format
 from groundingme.datasets import parquet as pq
-from groundingme.datasets.rows import from_xywh, to_box, to_sample, unique
+from groundingme.datasets.rows import from_xywh, shown, to_box, to_sample, unique
 from groundingme.errors import DataError
 from groundingme.images import FileImage
 from groundingme.schema import ImageSource, Sample
@@ -67,7 +70,7 @@ def _from_parquet(paths: list[Path]) -> Iterator[tuple[str, Sample]]:
         # Cut-outs of the box, as polygons of a hundred numbers, are of no use here.
         row.pop("segmentation", None)
         answer = row.pop("answer")
-        expressions = [answer] if isinstance(answer, str) else list(answer or [None])
+        expressions = answer if isinstance(answer, list) and answer else [answer]
         box = row.pop("bbox")
         for index, expression in enumerate(expressions):
             place = f"{file.name}:{number}"
@@ -81,14 +84,21 @@ def _from_parquet(paths: list[Path]) -> Iterator[tuple[str, Sample]]:
 
 
 def _from_parquet_without_images(paths: list[Path]) -> Iterator[tuple[str, Sample]]:
+    finders: dict[Path, _Photos] = {}
     for file, number, row in pq.rows(paths):
         place = f"{file.name}:{number}"
         try:
             size = json.loads(row.get("raw_image_info") or "{}")
-        except ValueError:
-            size = {}
-        image = _photo(file.parent, str(row["image_path"]))
-        for sentence in row["sentences"] or [{}]:
+        except (ValueError, TypeError, RecursionError):
+            size = None
+        size = size if isinstance(size, dict) else {}
+        if file.parent not in finders:
+            finders[file.parent] = _Photos(file.parent)
+        image = finders[file.parent].photo(str(row["image_path"]))
+        sentences = row["sentences"]
+        for sentence in sentences if isinstance(sentences, list) and sentences else [{}]:
+            if not isinstance(sentence, dict):
+                sentence = {"raw": sentence}
             columns = {
                 "id": sentence.get("sent_id", f"{row['ref_id']}-{number}"),
                 "description": sentence.get("raw") or sentence.get("sent"),
@@ -108,55 +118,110 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it wants to load {module}.{name}")
 
 
-def _from_pickle(path: Path, split: str) -> Iterator[tuple[str, Sample]]:
+class _Annotation(msgspec.Struct):
+    """What is read of an annotation: its polygons, most of the file, are not kept."""
+
+    id: int
+    bbox: Any = None
+
+
+class _Photo(msgspec.Struct):
+    id: int
+    file_name: str = ""
+    width: Any = None
+    height: Any = None
+
+
+class _Category(msgspec.Struct):
+    id: int
+    name: str = ""
+
+
+class _Instances(msgspec.Struct):
+    annotations: list[_Annotation]
+    images: list[_Photo]
+    categories: list[_Category] = []
+
+
+def _load_pickle(path: Path) -> tuple[list[Any], _Instances]:
     try:
-        with path.open("rb") as file:
+        with files.open_regular(path) as file:
             refs = _PlainUnpickler(file, encoding="latin1").load()
-        instances = msgspec.json.decode((path.parent / "instances.json").read_bytes())
-        annotations = {one["id"]: one for one in instances["annotations"]}
-        images = {one["id"]: one for one in instances["images"]}
-        categories = {one["id"]: one["name"] for one in instances.get("categories", ())}
-        splits = sorted({ref["split"] for ref in refs})
-    except (OSError, pickle.UnpicklingError, EOFError, msgspec.DecodeError) as error:
-        raise DataError(f"expected {path} and instances.json beside it, got: {error}") from None
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise DataError(
-            f"expected the refs of RefCOCO in {path}, got another layout: {error!r}"
-        ) from None
+        instances = path.parent / "instances.json"
+        with files.open_regular(instances) as file:
+            found = msgspec.json.decode(file.read(), type=_Instances)
+    # The boundary: hostile opcodes raise whatever comes to hand, and can run nothing.
+    except Exception as error:  # noqa: BLE001
+        said = shown(str(error) or type(error).__name__).strip("'\"")
+        raise DataError(f"expected {path} and instances.json beside it, got: {said}") from None
+    if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
+        raise DataError(f"expected the refs of RefCOCO in {path}, got another layout")
+    return refs, found
+
+
+def _from_pickle(path: Path, split: str) -> Iterator[tuple[str, Sample]]:
+    refs, instances = _load_pickle(path)
+    splits = sorted({str(ref.get("split")) for ref in refs})
     if split not in splits:
-        raise DataError(f"expected one of the splits {', '.join(splits)} of {path}, got {split!r}")
-    for ref in refs:
-        if ref["split"] != split:
+        raise DataError(
+            f"expected one of the splits {', '.join(splits[:20])} of {path}, got {split!r}"
+        )
+    annotations = {one.id: one for one in instances.annotations}
+    images = {one.id: one for one in instances.images}
+    categories = {one.id: one.name for one in instances.categories}
+    find = _Photos(path.parent)
+    for number, ref in enumerate(refs):
+        if ref.get("split") != split:
             continue
-        annotation = annotations.get(ref["ann_id"], {})
-        photo = images.get(ref["image_id"], {})
-        for sentence in ref["sentences"]:
-            place = f"sentence {sentence['sent_id']}"
-            columns = {
-                "id": sentence["sent_id"],
-                "description": sentence.get("raw") or sentence["sent"],
-                "bbox": from_xywh(to_box(annotation.get("bbox"))),
-                "detection_type": categories.get(ref.get("category_id"), ""),
-                "width": photo.get("width"),
-                "height": photo.get("height"),
-                "ref_id": ref["ref_id"],
-            }
-            problem = ""
-            if columns["bbox"] is None:
-                problem = f"expected annotation {ref['ann_id']} in instances.json, got none"
-            name = photo.get("file_name") or ref.get("file_name") or ""
-            image = _photo(path.parent, str(name))
-            yield place, to_sample(columns, place=place, image=image, problem=problem)
+        try:
+            annotation, photo = annotations.get(ref["ann_id"]), images.get(ref["image_id"])
+            name = (photo.file_name if photo else "") or ref.get("file_name") or ""
+            for sentence in ref["sentences"]:
+                columns = {
+                    "id": sentence["sent_id"],
+                    "description": sentence.get("raw") or sentence["sent"],
+                    "bbox": from_xywh(to_box(annotation.bbox if annotation else None)),
+                    "detection_type": categories.get(ref.get("category_id"), ""),
+                    "width": photo.width if photo else None,
+                    "height": photo.height if photo else None,
+                    "ref_id": ref["ref_id"],
+                }
+                problem = ""
+                if columns["bbox"] is None:
+                    problem = f"expected annotation {ref['ann_id']} in instances.json, got none"
+                place = f"sentence {shown(sentence['sent_id'])}"
+                yield (
+                    place,
+                    to_sample(columns, place=place, image=find.photo(str(name)), problem=problem),
+                )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            place = f"ref {number}"
+            problem = f"expected a ref with ann_id, image_id and sentences, got {error!r}"
+            yield place, to_sample({"id": place}, place=place, image=None, problem=problem[:200])
 
 
-def _photo(folder: Path, name: str) -> ImageSource:
-    """A COCO photo by name, wherever it is kept; where it belongs if it is nowhere."""
-    base = Path(name).name
-    for root in (folder, *folder.resolve().parents[:3]):
-        for place in (*_PLACES, str(Path(name).parent)):
-            if (root / place / base).is_file():
-                return FileImage(path=str(root / place / base), name=base)
-    return FileImage(path=str(folder / "images" / base), name=base)
+class _Photos:
+    """Finds COCO photos by name beside a folder; the place of the last one is tried first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._roots = (folder, *folder.resolve().parents[:3])
+        self._last: tuple[Path, str] | None = None
+
+    def photo(self, name: str) -> ImageSource:
+        """The photo, wherever it is kept; where it belongs if it is nowhere."""
+        parent, base = os.path.split(name.replace("\\", "/"))
+        climbs = os.path.isabs(parent) or ".." in parent.split("/")
+        places = _PLACES if climbs else (*_PLACES, parent)
+        tried = ((root, place) for root in self._roots for place in places)
+        for root, place in chain([self._last] if self._last else [], tried):
+            path = os.path.join(root, place, base)
+            if base and os.path.isfile(path):
+                self._last = root, place
+                return FileImage(path=path, name=base, root=str(root))
+        return FileImage(
+            path=str(self._folder / "images" / base), name=base or name, root=str(self._folder)
+        )
 
 
 def _refs(path: Path) -> Path | None:
