@@ -57,6 +57,8 @@ class ChatServer:
         requests: Bodies of the requests, as JSON, where `keep` is set.
         headers: Headers of the requests.
         most: Most requests that were in flight at once.
+
+    With `several`, a request with `n` gets as many choices, each the script's next reply.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class ChatServer:
         default: Callable[[str], Reply] = lambda description: Reply(),
         *,
         keep: bool = True,
+        several: bool = False,
     ) -> None:
+        self._several = several
         self._script = script or {}
         self._default = default
         self._keep = keep
@@ -126,7 +130,8 @@ class ChatServer:
                 assert request.transport is not None
                 request.transport.abort()
                 return web.Response()
-            answer = self._made(reply)
+            n = body.get("n", 1) if self._several else 1
+            answer = self._made(reply, [self._next(description) for _ in range(n - 1)])
             if reply.half or reply.stall:
                 return await self._half(request, answer, stall=reply.stall)
             return answer
@@ -158,22 +163,28 @@ class ChatServer:
             request.transport.abort()
         return whole
 
-    def _made(self, reply: Reply) -> web.Response:
+    def _made(self, reply: Reply, others: Sequence[Reply] = ()) -> web.Response:
         if reply.body is not None:
             raw = reply.body.encode() if isinstance(reply.body, str) else reply.body
             return web.Response(status=reply.status, headers=reply.headers, body=raw)
         if reply.status != 200:
             error = {"error": {"message": "the server says no", "code": "no"}}
             return web.json_response(error, status=reply.status, headers=reply.headers)
-        message = {"role": "assistant", "content": reply.text, **reply.message}
+        choices = [
+            {
+                "message": {"role": "assistant", "content": one.text, **one.message},
+                "finish_reason": one.finish_reason,
+            }
+            for one in (reply, *others)
+        ]
         return web.json_response(
             {
                 "model": "served-name",
-                "choices": [{"message": message, "finish_reason": reply.finish_reason}],
+                "choices": choices,
                 "usage": {
                     "prompt_tokens": 11,
-                    "completion_tokens": 7,
-                    "completion_tokens_details": {"reasoning_tokens": 3},
+                    "completion_tokens": 7 * len(choices),
+                    "completion_tokens_details": {"reasoning_tokens": 3 * len(choices)},
                 },
             },
             headers=reply.headers,

@@ -58,6 +58,8 @@ class Model(abc.ABC):
         coords: Name of the coordinate format in which it answers, where that is known from the
             provider alone; "" where the model behind it decides.
         server: Address of who answers; "" for a vendor's own and in this process, None for any.
+        paced: Whether a server answers that may be full, so that the number of requests in flight
+            is found out where none is given.
         switches_thinking: Whether it has a switch of its own for `Request.thinking`; otherwise
             the model's family says how (`Request.extra`, `Request.system`).
     """
@@ -66,6 +68,7 @@ class Model(abc.ABC):
     needs_image: bool = True
     coords: str = ""
     server: str | None = ""
+    paced: bool = False
     switches_thinking: bool = False
 
     def settings(self) -> dict[str, Any]:
@@ -81,6 +84,16 @@ class Model(abc.ABC):
             FatalError: No request can succeed.
             RequestError: This one cannot.
         """
+
+    async def choices(self, request: Request, n: int) -> list[Generation]:
+        """Up to N replies to one question, at least one, numbered from the request's trajectory.
+
+        Those that a provider cannot give at once are asked for one by one.
+
+        Raises:
+            RequestError: As `generate`.
+        """
+        return [await self.generate(request)]
 
     def preview(self, request: Request) -> dict[str, Any]:
         """What would be sent, for people; the image's bytes and the key are left out."""

@@ -54,6 +54,8 @@ class OpenAI(Model):
             Servers that have none refuse or ignore it.
     """
 
+    paced = True
+
     def __init__(
         self,
         name: str,
@@ -87,6 +89,24 @@ class OpenAI(Model):
         return {"extra_body": self._extra} if self._extra else {}
 
     async def generate(self, request: Request) -> Generation:
+        return (await self._send(request))[0]
+
+    async def choices(self, request: Request, n: int) -> list[Generation]:
+        """N replies from one request, where the server can; else the one that it gives.
+
+        The tokens that the server counts for all of them are shared out by the length of their
+        text; those of the prompt go to the first.
+        """
+        if n == 1:
+            return await self._send(request)
+        return await self._send(msgspec.structs.replace(request, extra={**request.extra, "n": n}))
+
+    async def _send(self, request: Request) -> list[Generation]:
+        """The replies to one request; the first of them is the request's trajectory.
+
+        Raises:
+            RetryableError: See `generate`, as all others.
+        """
         import aiohttp
 
         session = self._open()
@@ -167,13 +187,21 @@ class OpenAI(Model):
             tail = b'"}},' + tail
         return _Body(head, image, tail)
 
-    def _read(self, request: Request, content: bytes, latency: float) -> Generation:
+    def _read(self, request: Request, content: bytes, latency: float) -> list[Generation]:
         reply = _decode(content)
         if reply.error:
             raise RetryableError("bad-reply", keys.masked(_words(reply.error)))
         if not reply.choices:
             raise RetryableError("bad-reply", "the reply has no choices")
-        choice = reply.choices[0]
+        found = [
+            self._generation(request, reply, choice, latency, number)
+            for number, choice in enumerate(reply.choices)
+        ]
+        return found if len(found) == 1 else _shared(found)
+
+    def _generation(
+        self, request: Request, reply: _Reply, choice: _Choice, latency: float, number: int
+    ) -> Generation:
         message = choice.message
         text = _text(message.content) or message.refusal or ""
         reasoning = message.reasoning_content or message.reasoning or ""
@@ -184,7 +212,7 @@ class OpenAI(Model):
         sure = from_tokens(text, _tokens(choice.logprobs)) if choice.logprobs else None
         return Generation(
             id=request.id,
-            trajectory=request.trajectory,
+            trajectory=request.trajectory + number,
             text=text,
             reasoning=reasoning,
             finish_reason=choice.finish_reason or "",
@@ -227,6 +255,25 @@ class OpenAI(Model):
             wait = seconds(retry_after)
             return RetryableError("server", where, status=status, retry_after=wait)
         return RequestError("bad-request", where, status=status)
+
+
+def _shared(found: list[Generation]) -> list[Generation]:
+    """Replies of one request with the tokens shared out, as `OpenAI.choices` says."""
+    sizes = [1 + len(one.reasoning) + len(one.text) for one in found]
+    ends = [sum(sizes[:at]) / sum(sizes) for at in range(len(found) + 1)]
+
+    def part(total: int | None, at: int) -> int | None:
+        return None if total is None else round(total * ends[at + 1]) - round(total * ends[at])
+
+    return [
+        msgspec.structs.replace(
+            one,
+            prompt_tokens=one.prompt_tokens if at == 0 or one.prompt_tokens is None else 0,
+            completion_tokens=part(one.completion_tokens, at),
+            reasoning_tokens=part(one.reasoning_tokens, at),
+        )
+        for at, one in enumerate(found)
+    ]
 
 
 def _tokens(logprobs: _Logprobs) -> list[Token]:

@@ -1,0 +1,271 @@
+"""`groundingme sample` and `groundingme select`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from groundingme.cli.options import data_options, json_object, json_option, pairs, print_json
+from groundingme.errors import JobError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from groundingme.models import Model
+    from groundingme.scale.court import Court
+    from groundingme.scale.selection import Judged, Row, SampleRun
+    from groundingme.scale.stopping import Rule
+
+INTERRUPTED = 130
+
+
+@click.command("sample")
+@click.argument("model")
+@data_options
+@click.option("-n", "n", type=click.IntRange(2), default=16, show_default=True, help="Trajectories of each sample.")  # fmt: skip  # noqa: E501
+@click.option("--temperature", type=float, default=0.7, show_default=True, help="Above 0.")
+@click.option("--adaptive", metavar="RULE", help="Stop a sample early: posterior:0.8 (the leading answer is likely the commonest) or window:3 (the last 3 agree).")  # fmt: skip  # noqa: E501
+@click.option("--coords", default="auto", show_default=True, help="How the model writes a box.")
+@click.option("--prompt", default="auto", show_default=True, help="unified, unified-yxyx, native, or a text with {description}.")  # fmt: skip  # noqa: E501
+@click.option("--thinking", metavar="on|off|N", help="Thinking, or a budget of N tokens. Default: the model's own way.")  # fmt: skip  # noqa: E501
+@click.option("--concurrency", default=16, show_default=True, help="Requests in flight at once.")
+@click.option("--max-tokens", default=20480, show_default=True, help="Most tokens of a reply.")
+@click.option("--jpeg-quality", type=click.IntRange(1, 95), help="Re-encode images. Default: the original bytes.")  # fmt: skip  # noqa: E501
+@click.option("--price", metavar="PROMPT,COMPLETION", help="Dollars per million tokens. Default: from the table of prices.")  # fmt: skip  # noqa: E501
+@click.option("--budget", type=float, help="Most dollars that the run may cost; it stops before.")
+@click.option("--out", default="runs", show_default=True, help="Folder of runs.")
+@click.option("--base-url", help="Address of an OpenAI-compatible server, up to and with /v1.")
+@click.option("--api-key-env", help="Environment variable that holds the key.")
+@click.option("--extra-body", help="JSON object merged into every request.")
+@click.option("--timeout", type=float, help="Seconds to wait for one reply.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Further option of the provider.")  # fmt: skip  # noqa: E501
+@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+def sample_command(
+    model: str,
+    adaptive: str | None,
+    options: tuple[str, ...],
+    extra_body: str | None,
+    quiet: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Ask MODEL for several trajectories of each sample.
+
+    The same command continues an interrupted run, and one with a larger -n adds to it. Look at the
+    run with `groundingme select`.
+    """
+    from groundingme import progress
+    from groundingme.scale.sampling import sample
+
+    provider: dict[str, Any] = {
+        name: value
+        for name in ("base_url", "api_key_env", "timeout")
+        if (value := settings.pop(name)) is not None
+    }
+    if extra_body:
+        provider["extra_body"] = json_object(extra_body, "--extra-body")
+    provider.update(pairs(options, "--option"))
+    result = sample(
+        model,
+        settings.pop("data"),
+        adaptive=_rule(adaptive) if adaptive else None,
+        progress=progress.Quiet() if quiet else progress.for_terminal(),
+        **settings,
+        **provider,
+    )
+    if as_json:
+        print_json(
+            {
+                "run": str(result.path),
+                "trajectories": result.trajectories,
+                "replies": result.replies,
+                "failed": result.failed,
+                "missing": result.missing,
+                "saved": result.saved,
+                "prompt_tokens": result.spending.prompt_tokens,
+                "completion_tokens": result.spending.completion_tokens,
+                "dollars": result.spending.dollars if result.spending.price else None,
+            }
+        )
+    else:
+        saved = f", {result.saved:,} not needed" if result.saved else ""
+        failed = f", {result.failed:,} failed" if result.failed else ""
+        click.echo(f"{result.replies:,} trajectories{failed}{saved}")
+        if line := result.spending.line():
+            click.echo(line)
+        click.echo(f"Run: {result.path}")
+    if result.interrupted:
+        click.echo("Interrupted; the same command continues this run.", err=True)
+        sys.exit(INTERRUPTED)
+    if result.stopped:
+        raise JobError(result.stopped)
+    if not result.replies:
+        raise JobError("expected replies, got none; look at generations.jsonl in the run's folder")
+    if not as_json:
+        click.echo(f"Next: groundingme select {result.path}", err=True)
+
+
+def _rule(text: str) -> Rule:
+    from groundingme.scale import stopping
+
+    name, _, value = text.partition(":")
+    try:
+        if name == "posterior":
+            threshold = float(value or 0.8)
+            if 0.5 < threshold < 1:
+                return stopping.posterior(threshold)
+        elif name == "window":
+            length = int(value or 3)
+            if length >= 2:
+                return stopping.window(length)
+    except ValueError:
+        pass
+    raise UsageError(
+        "expected posterior:P with P between 0.5 and 1, or window:N with N of 2 or more, got "
+        f"{text!r}"
+    )
+
+
+@click.command("select")
+@click.argument("run_folder", metavar="RUN")
+@click.option("--by", default="all", show_default=True, help="Selectors, with commas between them.")
+@click.option("--judge", "judges", multiple=True, metavar="NAME", help="traces, answers, full, checklist, routed or presence; can be repeated.")  # fmt: skip  # noqa: E501
+@click.option("--judge-model", metavar="MODEL", help="Any PROVIDER/NAME that answers the judge's questions.")  # fmt: skip  # noqa: E501
+@click.option("--way", type=click.Choice(["clusters", "knockout"]), default="clusters", show_default=True, help="Compare one of each cluster, or all as the paper does.")  # fmt: skip  # noqa: E501
+@click.option("--orders", type=click.Choice(["both", "random"]), default="both", show_default=True, help="Show each pair in both orders, or once in a random one.")  # fmt: skip  # noqa: E501
+@click.option("--concurrency", default=16, show_default=True, help="Questions in flight at once.")
+@click.option("--base-url", help="Address of the judge's OpenAI-compatible server.")
+@click.option("--api-key-env", help="Environment variable that holds the judge's key.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Further option of the judge's provider.")  # fmt: skip  # noqa: E501
+@click.option("--price", metavar="PROMPT,COMPLETION", help="Of the sampled model, in dollars per million tokens.")  # fmt: skip  # noqa: E501
+@click.option("--curve", "curve_path", metavar="FILE", help="Draw the score against N into this picture.")  # fmt: skip  # noqa: E501
+@click.option("--seed", default=0, show_default=True, help="Of chance, of orders and of intervals.")
+@json_option
+def select_command(
+    run_folder: str,
+    by: str,
+    judges: tuple[str, ...],
+    judge_model: str | None,
+    curve_path: str | None,
+    price: str | None,
+    seed: int,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Choose one answer of the several that a RUN holds, in every way, and say what each is worth.
+
+    Without --judge nothing is asked. What a judge says is kept in the run's folder, so the same
+    command continues after an interruption and asks nothing twice.
+    """
+    from groundingme.costs import parse_price
+    from groundingme.scale.court import Interrupted
+    from groundingme.scale.selection import load_sample_run, select, table
+
+    if bool(judges) != bool(judge_model):
+        raise UsageError(
+            "expected --judge and --judge-model together, got one of them; such as "
+            "--judge answers --judge-model openai/NAME"
+        )
+    run = load_sample_run(run_folder, images=any(name != "traces" for name in judges))
+    judged = _judged(run, judges, judge_model or "", seed, settings) if judges else {}
+    names = [name.strip() for name in by.split(",") if name.strip()]
+    if names != ["all"]:
+        names += judged
+    try:
+        rows = select(
+            run, names, judged=judged, price=parse_price(price) if price else None, seed=seed
+        )
+    except Interrupted:
+        click.echo("Interrupted; the same command goes on with the judge.", err=True)
+        sys.exit(INTERRUPTED)
+    if curve_path:
+        from groundingme.scale.figures import draw_curve
+
+        draw_curve(run, curve_path, seed=seed)
+    if as_json:
+        print_json(_as_json(run, rows))
+        return
+    from groundingme.cli.options import print_table
+
+    print_table(table(rows))
+    click.echo(
+        f"{len(run.t)} samples, {run.t.n} trajectories each. Mean and oracle are expectations: one "
+        "trajectory at random, and a judge that is never wrong."
+    )
+    for note in run.notes:
+        click.echo(f"Note: {note}.")
+
+
+def _as_json(run: SampleRun, rows: Sequence[Row]) -> dict[str, Any]:
+    import math
+
+    import msgspec
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return {
+        "run": str(run.folder.path),
+        "samples": len(run.t),
+        "trajectories": run.t.n,
+        "rows": [plain(msgspec.to_builtins(row)) for row in rows],
+        "notes": list(run.notes),
+    }
+
+
+def _judged(
+    run: SampleRun, names: Sequence[str], model: str, seed: int, settings: dict[str, Any]
+) -> dict[str, Judged]:
+    """The judged selectors by the names of their rows."""
+    from groundingme.judges import JUDGES
+    from groundingme.models import load_model
+    from groundingme.registry import unknown
+    from groundingme.scale.judged import JUDGED, Presence, presence_then_place, routed
+
+    known = [*JUDGES.names(), "routed", "presence"]
+    for name in names:
+        if name not in known:
+            raise unknown("judge", name, known)
+    provider: dict[str, Any] = {
+        name: settings[name] for name in ("base_url", "api_key_env") if settings[name] is not None
+    }
+    provider.update(pairs(settings["options"], "--option"))
+    asked: Model = load_model(model, **provider)
+    way = settings["way"]
+
+    def court(name: str, orders: Any = None) -> Court:
+        from groundingme.scale.court import Court
+
+        judge = Presence() if name == "presence" else JUDGES.get(name)()
+        return Court(
+            judge, asked, _path(run), orders=orders or settings["orders"], seed=seed,
+            concurrency=settings["concurrency"], tell=lambda line: click.echo(line, err=True),
+        )  # fmt: skip
+
+    def one(name: str) -> Judged:
+        def ask(hearing: Any) -> Any:
+            if name == "routed":
+                courts = [court("answers"), court("traces")]
+                return routed(hearing, *courts), courts
+            if name == "presence":
+                courts = [court("presence", "given")]
+                return presence_then_place(hearing, courts[0]), courts
+            courts = [court(name)]
+            return JUDGED[way](hearing, courts[0]), courts
+
+        return ask
+
+    label: Callable[[str], str] = lambda name: (  # noqa: E731
+        name if name in ("routed", "presence") else f"{name}, {way}"
+    )
+    return {label(name): one(name) for name in names}
+
+
+def _path(run: SampleRun) -> Path:
+    return run.folder.path

@@ -1,0 +1,347 @@
+"""Several trajectories of each sample, in one run folder: `groundingme sample` from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from groundingme import keys
+from groundingme.asking import AUTO, Asking, resolve
+from groundingme.costs import Price, Spending
+from groundingme.datasets import Dataset, load_dataset
+from groundingme.errors import FatalError, RequestError, UsageError
+from groundingme.evaluation import DEFAULT_OUT, selected, spending_for, versions
+from groundingme.interrupting import run_to_end
+from groundingme.models import Model, Request, load_model
+from groundingme.progress import Progress, Silent
+from groundingme.runner import RetryPolicy, ask
+from groundingme.saving import save_samples
+from groundingme.scale.selection import SAMPLED
+from groundingme.scale.stopping import Rule
+from groundingme.scale.trajectories import gather
+from groundingme.schema import Generation, Run, Sample
+from groundingme.store import RunFolder
+
+
+class Sampling(msgspec.Struct, kw_only=True):
+    """What a session of sampling came to.
+
+    Attributes:
+        path: Run folder.
+        trajectories: Of each sample, as asked for.
+        replies: Kept in the folder by now.
+        failed: Trajectories that failed in the end.
+        missing: Trajectories that were not asked for, because of an interruption or a budget.
+        saved: Trajectories that were not needed, with a stopping rule.
+        interrupted: Whether Ctrl-C ended it.
+        stopped: Why the budget ended it, in one line; "" where it did not.
+        spending: Tokens and dollars of the folder.
+        notes: What a user should know.
+    """
+
+    path: Path
+    trajectories: int
+    replies: int = 0
+    failed: int = 0
+    missing: int = 0
+    saved: int = 0
+    interrupted: bool = False
+    stopped: str = ""
+    spending: Spending = msgspec.field(default_factory=lambda: Spending(price=None))
+    notes: tuple[str, ...] = ()
+
+
+def sample(
+    model: str | Model,
+    data: str | Dataset,
+    *,
+    n: int = 16,
+    temperature: float = 0.7,
+    adaptive: Rule | None = None,
+    least: int = 2,
+    coords: str = AUTO,
+    prompt: str = AUTO,
+    thinking: str | int | bool | None = None,
+    split: str | None = None,
+    subset: str = "",
+    limit: int | None = None,
+    concurrency: int = 16,
+    retry: RetryPolicy | None = None,
+    max_tokens: int = 20480,
+    jpeg_quality: int | None = None,
+    price: str | Price | None = None,
+    budget: float | None = None,
+    out: str | Path = DEFAULT_OUT,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Sampling:
+    """Samples N trajectories of each sample.
+
+    The same call continues an interrupted run, and one with a larger N adds to it. Where a server
+    gives several replies to one request, the image is sent once.
+
+    Args:
+        model: As `evaluate` takes it, and so are all arguments that are not named here.
+        data: Likewise.
+        n: Trajectories of each sample, 2 or more.
+        temperature: Above 0.
+        adaptive: Stop a sample where this rule says that its answer is settled; None never does.
+        least: Trajectories before the rule is asked.
+
+    Raises:
+        UsageError: An argument that cannot be; nothing was asked.
+        FatalError: No request can succeed; what was done is kept.
+    """
+    if n < 2 or not 1 <= least <= n:
+        raise UsageError(f"expected 2 trajectories or more, and least from 1 to {n}, got n {n} "
+                         f"and least {least}")  # fmt: skip
+    if not 0 < temperature < float("inf"):
+        raise UsageError(
+            f"expected a temperature above 0, got {temperature}; at 0 all trajectories are one"
+        )
+    dataset = load_dataset(data, split=split) if isinstance(data, str) else data
+    dataset = selected(dataset, subset, limit)
+    asked = load_model(model, **options) if isinstance(model, str) else model
+    how = resolve(asked, coords=coords, prompt=prompt, thinking=thinking)
+    spending = spending_for(asked.name, price, budget)
+    run = Run(
+        model=asked.name,
+        data=data if isinstance(data, str) else dataset.source,
+        data_name=dataset.name,
+        data_fingerprint=dataset.fingerprint,
+        samples=len(dataset),
+        subset=subset,
+        limit=limit,
+        prompt=how.template,
+        settings={
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "jpeg_quality": jpeg_quality,
+            SAMPLED: True,
+            **({"split": split} if split else {}),
+            **how.settings(),
+            **asked.settings(),
+        },
+        coords=how.coords,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=versions(),
+    )
+    folder = RunFolder.find_or_create(out, run)
+    with folder.lock():
+        save_samples(dataset, folder.path)
+        watcher = progress or Silent()
+        if how.warning:
+            watcher.note(how.warning)
+        session = _Session(folder, dataset, asked, how, n, spending, watcher)
+        settings: dict[str, Any] = {
+            "concurrency": concurrency,
+            "retry": retry or RetryPolicy(),
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "jpeg_quality": jpeg_quality,
+            "affords": None if budget is None else spending.affords,
+        }
+        watcher.start(session.pseudo(), session.done(), how.coords)
+        try:
+            session.run(settings, adaptive, least)
+        except FatalError as error:
+            raise FatalError(
+                error.kind,
+                f"{error}; {len(session.known)} replies are kept in {folder.path}, and the same "
+                "command continues there",
+                status=error.status,
+            ) from error
+        finally:
+            watcher.stop()
+    missing = session.missing()
+    return Sampling(
+        path=folder.path,
+        trajectories=n,
+        replies=sum(not one.failure for one in session.known.values()),
+        failed=sum(bool(one.failure) for one in session.known.values()),
+        missing=0 if adaptive and not session.interrupted else missing,
+        saved=missing if adaptive and not session.interrupted else 0,
+        interrupted=session.interrupted,
+        stopped=spending.stopped(missing),
+        spending=spending,
+        notes=(how.warning,) if how.warning else (),
+    )
+
+
+class _Session:
+    """Asks for what a folder lacks."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        dataset: Dataset,
+        model: Model,
+        how: Asking,
+        n: int,
+        spending: Spending,
+        watcher: Progress,
+    ) -> None:
+        self.folder, self.dataset, self.how, self.n = folder, dataset, how, n
+        self.spending, self.watcher = spending, watcher
+        self.known = {key: one for key, one in folder.trajectories().items() if key[1] < n}
+        self.interrupted = False
+        self._tries: set[tuple[str, int]] = set()
+        self._model = _Several(model)
+        spending.add_all(self.known.values())
+
+    def pseudo(self) -> list[Sample]:
+        """Every trajectory as a sample of its own, for the progress."""
+        return [
+            msgspec.structs.replace(one, id=f"{one.id} #{k}")
+            for one in self.dataset
+            for k in range(self.n)
+        ]
+
+    def done(self) -> dict[str, Generation]:
+        """Replies that are there, likewise."""
+        return {
+            f"{id} #{k}": msgspec.structs.replace(one, id=f"{id} #{k}")
+            for (id, k), one in self.known.items()
+            if not one.failure
+        }
+
+    def missing(self) -> int:
+        """Trajectories that nobody asked for."""
+        return self.n * len(self.dataset) - len(self.known)
+
+    def run(self, settings: Mapping[str, Any], rule: Rule | None, least: int) -> None:
+        """Rounds of requests: one for all, or with a rule one trajectory after another."""
+        goal = self.n if rule is None else least
+        going: Sequence[Sample] = list(self.dataset)
+        while going and not self.interrupted:
+            while lacking := self._lacking(going, goal):
+                if not self._round(lacking, settings):
+                    return
+            if rule is None or goal == self.n:
+                return
+            going = self._unsettled(going, rule, goal)
+            goal += 1
+
+    def _lacking(self, samples: Sequence[Sample], goal: int) -> dict[str, list[int]]:
+        """Trajectories that a sample has no reply of and that were not tried in this session."""
+        found: dict[str, list[int]] = {}
+        for one in samples:
+            for k in range(goal):
+                said = self.known.get((one.id, k))
+                if (said is None or said.failure) and (one.id, k) not in self._tries:
+                    found.setdefault(one.id, []).append(k)
+        return found
+
+    def _round(self, lacking: Mapping[str, list[int]], settings: Mapping[str, Any]) -> bool:
+        """One request for each sample; false where the session ends."""
+        before = len(self._tries)
+        self._model.wanted = {id: run_from(ks) for id, ks in lacking.items()}
+        work = ask(
+            self._model,
+            [one for one in self.dataset if one.id in lacking],
+            prompt=self.how.template,
+            sink=self._sink,
+            system=self.how.system,
+            extra=self.how.extra,
+            thinking=self.how.thinking,
+            image_rule=self.how.image,
+            tell=self.watcher.note,
+            **settings,
+        )
+        self.interrupted = run_to_end(work)
+        # A budget ends a round before its end, and then no further one begins.
+        return not self.interrupted and len(self._tries) > before
+
+    def _sink(self, generation: Generation) -> None:
+        first, *others = self._model.wanted[generation.id]
+        generation = msgspec.structs.replace(generation, trajectory=first)
+        self._keep(generation)
+        for one in self._model.others.pop(generation.id, []):
+            # What is true of the request is true of all its replies.
+            self._keep(
+                msgspec.structs.replace(
+                    keys.clean(one),
+                    attempts=generation.attempts,
+                    image_digest=generation.image_digest,
+                    sent_width=generation.sent_width,
+                    sent_height=generation.sent_height,
+                    full_width=generation.full_width,
+                    full_height=generation.full_height,
+                    time=generation.time,
+                )
+            )
+        if generation.failure:
+            for k in others:
+                self._keep(msgspec.structs.replace(generation, trajectory=k))
+
+    def _keep(self, generation: Generation) -> None:
+        key = (generation.id, generation.trajectory)
+        self.folder.append(generation)
+        self.known[key] = generation
+        self._tries.add(key)
+        self.spending.add(generation)
+        shown = f"{generation.id} #{generation.trajectory}"
+        self.watcher.update(msgspec.structs.replace(generation, id=shown))
+
+    def _unsettled(self, samples: Sequence[Sample], rule: Rule, k: int) -> list[Sample]:
+        if not samples:
+            return []
+        t = gather(samples, self.known, k, self.how.coords)
+        settled = np.asarray(rule(t))
+        return [one for one, done in zip(samples, settled.tolist(), strict=True) if not done]
+
+
+def run_from(trajectories: Sequence[int]) -> list[int]:
+    """The first numbers that follow one another: one request can number its replies so.
+
+    Example:
+        >>> run_from([2, 3, 4, 7])
+        [2, 3, 4]
+    """
+    end = next(
+        (at for at in range(1, len(trajectories)) if trajectories[at] != trajectories[0] + at),
+        len(trajectories),
+    )
+    return list(trajectories[:end])
+
+
+class _Several(Model):
+    """A model that gives several replies where it is asked for one; the others are laid aside.
+
+    Attributes:
+        wanted: Trajectories to ask for, by sample id.
+        others: Replies beside the first, by sample id.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.name = model.name
+        self.needs_image = model.needs_image
+        self.coords = model.coords
+        self.switches_thinking = model.switches_thinking
+        self.wanted: dict[str, list[int]] = {}
+        self.others: dict[str, list[Generation]] = {}
+        self._alone = False
+
+    async def generate(self, request: Request) -> Generation:
+        ks = self.wanted[request.id]
+        request = msgspec.structs.replace(request, trajectory=ks[0])
+        n = 1 if self._alone else len(ks)
+        try:
+            first, *others = await self._model.choices(request, n)
+        except RequestError as error:
+            if n == 1 or error.kind != "bad-request":
+                raise
+            # Some servers refuse a number of replies; they are asked for one by one.
+            first, *others = await self._model.choices(request, 1)
+            self._alone = True
+        self.others[request.id] = others[: n - 1]
+        return first
+
+    async def aclose(self) -> None:
+        await self._model.aclose()
