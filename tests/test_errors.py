@@ -93,7 +93,7 @@ MISTAKES = [
     (f"{EVAL} --coords n100", "did you mean 'n1000'"),
     (f"{EVAL} --prompt unifid", "did you mean 'unified'"),
     (f"{EVAL} --limit 0", "x>=1"),
-    (f"{EVAL} --concurrency 0", "concurrency of 1 or more"),
+    (f"{EVAL} --concurrency 0", "auto or a number of 1 or more"),
     (f"{EVAL} --concurrency many", "'many'"),
     (f"{EVAL} --temperature -1", "temperature of 0 or more"),
     (f"{EVAL} --temperature nan", "temperature of 0 or more"),

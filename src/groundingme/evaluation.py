@@ -47,7 +47,9 @@ def evaluate(
     split: str | None = None,
     subset: str = "",
     limit: int | None = None,
-    concurrency: int = 16,
+    concurrency: int | None = None,
+    rpm: float | None = None,
+    tpm: float | None = None,
     retry: RetryPolicy | None = None,
     retry_failed: bool = False,
     max_failed: float = MAX_FAILED,
@@ -77,7 +79,9 @@ def evaluate(
         split: Of the data set, where it has several.
         subset: `L1` or `L1/L2`; "" for all.
         limit: The first N samples only.
-        concurrency: Requests in flight at once.
+        concurrency: Requests in flight at once; None finds out how many the server can take.
+        rpm: Most requests a minute.
+        tpm: Most tokens a minute, prompt and completion.
         retry: When to ask again; the default is `RetryPolicy()`.
         retry_failed: Ask those samples only that failed in an earlier session, and none that was
             not asked yet.
@@ -101,7 +105,9 @@ def evaluate(
     """
     check_protocol(protocol)
     for name, value, least in (
-        ("concurrency", concurrency, 1),
+        ("concurrency", 1 if concurrency is None else concurrency, 1),
+        ("rpm", 1 if rpm is None else rpm, 1),
+        ("tpm", 1 if tpm is None else tpm, 1),
         ("max_tokens", max_tokens, 1),
         ("temperature", temperature, 0),
         ("limit", 1 if limit is None else limit, 1),
@@ -171,6 +177,8 @@ def evaluate(
             prompt=how.template,
             sink=sink,
             concurrency=concurrency,
+            rpm=rpm,
+            tpm=tpm,
             retry=retry or RetryPolicy(),
             temperature=temperature,
             max_tokens=max_tokens,

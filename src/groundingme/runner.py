@@ -16,10 +16,14 @@ import msgspec
 from groundingme import images, keys, prompts
 from groundingme.errors import FatalError, ImageError, RequestError, RetryableError
 from groundingme.models import Model, Request, Thinking
+from groundingme.pacing import Pacer, Sent
 from groundingme.schema import Generation, Sample
 
 BYTES_IN_FLIGHT = 256 * 2**20
 """Most bytes of encoded images held at once: 36 photographs of 8K. A larger one passes alone."""
+
+CONCURRENCY = 16
+"""Samples in hand at once for a model in this process: twice a usual batch."""
 
 HOPELESS = 10
 """When so many samples came to their end, and each of them failed, the rest is not asked."""
@@ -64,7 +68,9 @@ async def ask(
     *,
     prompt: str,
     sink: Callable[[Generation], None],
-    concurrency: int = 16,
+    concurrency: int | None = None,
+    rpm: float | None = None,
+    tpm: float | None = None,
     retry: RetryPolicy | None = None,
     temperature: float = 0.0,
     max_tokens: int = 20480,
@@ -89,7 +95,10 @@ async def ask(
         samples: In data set order.
         prompt: Template with `{description}`.
         sink: Called in the event loop's thread. What it raises ends the asking at once.
-        concurrency: Samples in hand at once.
+        concurrency: Samples in hand at once. None finds out how many a server can take (see
+            `pacing`), and is `CONCURRENCY` where the model runs in this process.
+        rpm: Most requests a minute.
+        tpm: Most tokens a minute, prompt and completion.
         retry: The default is `RetryPolicy()`.
         temperature: 0 is greedy.
         max_tokens: Most tokens of a completion.
@@ -117,12 +126,13 @@ async def ask(
             thinking=thinking, image_rule=image_rule,
         )  # fmt: skip
 
+    pacer = Pacer(concurrency or (None if model.paced else CONCURRENCY), rpm=rpm, tpm=tpm)
     session = _Session(
         model,
         prepare,
         lambda generation: sink(keys.clean(generation)),
         retry or RetryPolicy(),
-        concurrency,
+        pacer,
         trajectory,
         affords,
         hopeless,
@@ -132,6 +142,10 @@ async def ask(
         await session.run(samples)
     finally:
         await model.aclose()
+
+
+_FULL = (429, 503, 529)
+"""HTTP statuses of a server that has no room at present."""
 
 
 class _Stopped(Exception):  # noqa: N818 - no error
@@ -147,7 +161,7 @@ class _Session:
         prepare: Callable[[Sample], Request],
         sink: Callable[[Generation], None],
         policy: RetryPolicy,
-        concurrency: int,
+        pacer: Pacer,
         trajectory: int,
         affords: Callable[[int], bool] | None,
         hopeless: int | None,
@@ -157,7 +171,7 @@ class _Session:
         self._prepare = prepare
         self._sink = sink
         self._policy = policy
-        self._concurrency = concurrency
+        self._pacer = pacer
         self._trajectory = trajectory
         self._affords = affords
         self._hopeless = hopeless
@@ -168,6 +182,7 @@ class _Session:
         self._error: BaseException | None = None
         self._stopped = asyncio.Event()
         self._changed = asyncio.Event()
+        self._line = asyncio.Lock()
         self._quota = _Quota(policy, self._sleep, tell)
 
     async def run(self, samples: Sequence[Sample]) -> None:
@@ -193,7 +208,7 @@ class _Session:
     async def _turn(self) -> bool:
         """Waits until one more sample may be taken in hand; false where none will be."""
         while not self._stopped.is_set():
-            if len(self._tasks) < self._concurrency and self._bytes < BYTES_IN_FLIGHT:
+            if len(self._tasks) < self._pacer.limit and self._bytes < BYTES_IN_FLIGHT:
                 if self._affords is None or self._affords(len(self._tasks)):
                     return True
                 if not self._tasks:
@@ -280,15 +295,13 @@ class _Session:
         spent, attempt = 0.0, 0
         while True:
             await self._quota.wait(request)
-            if self._stopped.is_set():
-                raise _Stopped
+            sent = await self._leave()
             attempt += 1
-            began = time.monotonic()
             try:
-                generation = await self._once(request)
+                generation = await self._once(request, sent)
             except RetryableError as error:
                 pause = policy.wait(attempt, error.retry_after)
-                spent += time.monotonic() - began + pause
+                spent += time.monotonic() - sent.time + pause
                 if attempt >= policy.attempts or spent > policy.total:
                     return _failed(request.id, request.trajectory, error.kind, str(error), attempt)
                 await self._sleep(pause)
@@ -302,20 +315,55 @@ class _Session:
             else:
                 return _completed(generation, request, attempt)
 
-    async def _once(self, request: Request) -> Generation:
-        """One request.
+    async def _leave(self) -> Sent:
+        """Waits in line until one more request may be sent."""
+        async with self._line:
+            while not self._stopped.is_set():
+                now = time.monotonic()
+                pause = self._pacer.delay(now)
+                if pause == 0:
+                    return self._pacer.sent(now)
+                self._changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    longest = None if pause == float("inf") else pause
+                    await asyncio.wait_for(self._changed.wait(), longest)
+        raise _Stopped
+
+    async def _once(self, request: Request, sent: Sent) -> Generation:
+        """One request, of which the pacer learns how it went.
 
         Raises:
             FatalError: Of the kind `quota` also where the server asks to wait for too long.
         """
         try:
-            return await self._model.generate(request)
+            generation = await self._model.generate(request)
         except RetryableError as error:
-            if error.retry_after is None or error.retry_after <= self._policy.total:
-                raise
-            raise FatalError(
-                "quota", f"{error} (it asks to wait {error.retry_after:.0f} s)", status=error.status
-            ) from error
+            wait = error.retry_after
+            if wait is not None and wait > self._policy.total:
+                self._pacer.failed(sent)
+                raise FatalError(
+                    "quota", f"{error} (it asks to wait {wait:.0f} s)", status=error.status
+                ) from error
+            self._pace(sent, error)
+            raise
+        except BaseException:
+            self._pacer.failed(sent)
+            raise
+        else:
+            tokens = (generation.prompt_tokens or 0) + (generation.completion_tokens or 0)
+            self._pacer.answered(sent, time.monotonic(), tokens)
+            return generation
+        finally:
+            self._changed.set()
+
+    def _pace(self, sent: Sent, error: RetryableError) -> None:
+        now = time.monotonic()
+        if error.kind == "rate-limit" or error.status in _FULL:
+            self._pacer.refused(sent, now, error.retry_after)
+        elif error.kind == "timeout":
+            self._pacer.late(sent, now)
+        else:
+            self._pacer.failed(sent)
 
 
 class _Quota:

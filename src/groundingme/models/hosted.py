@@ -45,6 +45,7 @@ class HostedModel(Model):
         UsageError: One of them cannot be used.
     """
 
+    paced = True
     switches_thinking = True
 
     def __init__(
