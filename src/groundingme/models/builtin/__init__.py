@@ -11,6 +11,7 @@ import json
 import random
 import time
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,6 +50,13 @@ class Grounder(Model):
     async def generate(self, request: Request) -> Generation:
         """One reply, made in a thread of its own."""
         return await asyncio.to_thread(self._answer, request)
+
+    async def choices(self, request: Request, n: int) -> list[Generation]:
+        """N replies, for which the picture is looked at once."""
+        asked = [
+            msgspec.structs.replace(request, trajectory=request.trajectory + at) for at in range(n)
+        ]
+        return await asyncio.to_thread(lambda: [self._answer(one) for one in asked])
 
     def _answer(self, request: Request) -> Generation:
         began = time.monotonic()
