@@ -1,4 +1,6 @@
-"""A model that knows the truth, behind a real HTTP server that speaks OpenAI's chat completions.
+"""A model that knows the truth, behind a real HTTP server.
+
+The server speaks the protocols of OpenAI's chat completions, Claude and Gemini.
 
 It decodes the picture that it gets, does with it what the vendor's code does, finds the target of
 the description that it is asked for, and writes it in its family's numbers and wrapper. The
@@ -161,32 +163,69 @@ class PerfectServer:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(client_max_size=2**28)
-        app.router.add_post("/v1/chat/completions", self._answer)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/messages", self._messages)
+        app.router.add_post("/{version}/models/{name}:generateContent", self._gemini)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         assert site._server is not None
         host, port = site._server.sockets[0].getsockname()  # type: ignore[attr-defined]
-        self.base_url = f"http://{host}:{port}/v1"
+        self.origin = f"http://{host}:{port}"
+        self.base_url = f"{self.origin}/v1"
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _chat(self, request: web.Request) -> web.Response:
         body = json.loads(await request.read())
         image, text = body["messages"][-1]["content"]
         data = base64.b64decode(image["image_url"].pop("url").partition(",")[2])
         self.bodies.append(body)
         try:
-            size = self._look(data)
-            asked = [known for known in self._truth if known in text["text"]]
-            part = self._truth[max(asked, key=len)]
-            said = self._says(None if part is None else numbers(self._space, part, size))
+            message = {"role": "assistant", "content": self._say(data, text["text"])}
         except (ValueError, KeyError) as error:
             return web.json_response({"error": {"message": str(error)}}, status=400)
-        message = {"role": "assistant", "content": said}
         return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    async def _messages(self, request: web.Request) -> web.Response:
+        """Claude's protocol."""
+        body = json.loads(await request.read())
+        image, text = body["messages"][-1]["content"]
+        data = base64.b64decode(image["source"].pop("data"))
+        self.bodies.append(body)
+        try:
+            content = [{"type": "text", "text": self._say(data, text["text"])}]
+        except (ValueError, KeyError) as error:
+            said = {"type": "invalid_request_error", "message": str(error)}
+            return web.json_response({"type": "error", "error": said}, status=400)
+        return web.json_response(
+            {
+                "id": "msg_1", "type": "message", "role": "assistant", "model": body["model"],
+                "content": content, "stop_reason": "end_turn", "stop_sequence": None,
+                "usage": {"input_tokens": 1, "output_tokens": 1},
+            }
+        )  # fmt: skip
+
+    async def _gemini(self, request: web.Request) -> web.Response:
+        """Gemini's protocol."""
+        body = json.loads(await request.read())
+        image, text = body["contents"][-1]["parts"]
+        data = base64.urlsafe_b64decode(image["inlineData"].pop("data"))
+        self.bodies.append(body)
+        try:
+            content = {"role": "model", "parts": [{"text": self._say(data, text["text"])}]}
+        except (ValueError, KeyError) as error:
+            said = {"code": 400, "status": "INVALID_ARGUMENT", "message": str(error)}
+            return web.json_response({"error": said}, status=400)
+        return web.json_response({"candidates": [{"content": content, "finishReason": "STOP"}]})
+
+    def _say(self, data: bytes, text: str) -> str:
+        size = self._look(data)
+        asked = [known for known in self._truth if known in text]
+        part = self._truth[max(asked, key=len)]
+        return self._says(None if part is None else numbers(self._space, part, size))
 
     def _look(self, data: bytes) -> Size:
         """Decodes a picture, each only once, and sees to it that it stands upright and whole."""

@@ -125,9 +125,8 @@ class _Digest:
 
 @pytest.mark.parametrize("row", [row for row in WITH_BOXES if row.native], ids=lambda row: row.name)
 def test_every_native_prompt_after_thoughts(
-    row: Family, server: PerfectServer, tmp_path: Path
+    row: Family, server: PerfectServer, asked: perfect.Dataset, tmp_path: Path
 ) -> None:
-    asked = perfect.questions({size: TARGETS[size] for size in SIZES[:2]})
     space = row.coords_under("native")
     thoughts = "It may be [1, 2, 3, 4], or null.\n</think>\n\n" if row.thinking else ""
     server.speak(asked.samples, sizes_of(asked.samples), space, says(row, thoughts))
@@ -141,6 +140,37 @@ def test_every_native_prompt_after_thoughts(
     assert (result.accuracy, result.run.coords) == (1.0, space), result.notes
     texts = [body["messages"][-1]["content"][1]["text"] for body in server.bodies]
     assert all(row.native.partition("{description}")[0] in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "prompt"),
+    [
+        ("google/gemini-2.5-pro", "google.genai", "auto"),
+        ("google/gemini-2.5-pro", "google.genai", "native"),
+        ("google/gemini-3-pro-preview", "google.genai", "auto"),
+        ("anthropic/claude-opus-4-6", "anthropic", "auto"),
+        ("anthropic/claude-opus-4-6", "anthropic", "native"),
+        ("anthropic/claude-opus-4-8", "anthropic", "auto"),
+        ("anthropic/claude-sonnet-5", "anthropic", "auto"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Inheritance class Aiohttp:DeprecationWarning")
+def test_through_the_vendor_s_own_protocol_and_sdk(
+    name: str, package: str, prompt: str, server: PerfectServer, asked: perfect.Dataset,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    pytest.importorskip(package)
+    monkeypatch.setenv("GEMINI_API_KEY", "of-no-use-here")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "of-no-use-here")
+    row = find_family(name)
+    assert row
+    server.speak(asked.samples, sizes_of(asked.samples), row.coords_under(prompt), says(row))
+    result = evaluate(name, asked, prompt=prompt, base_url=server.origin, out=tmp_path / "runs")
+    assert (result.accuracy, result.failed) == (1.0, 0), result.notes
+    assert result.run.coords == row.coords
+    if not row.image.resize:
+        originals = {image.digest() for image in map(_Digest, asked.samples)}
+        assert set(server.digests) == originals
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,8 @@ def _reading(
         unsure = f"{name} is read as {known}: {why}; {find_out}"
         return Reading(known, "family", why, "" if grade == "V" else unsure)
     why = _unknown(rows)
+    if family and not family.boxes:
+        find_out = "no format reads those as boxes"
     return Reading("abs", "default", why, f"{name} is read as abs: {why}; {find_out}")
 
 

@@ -62,6 +62,8 @@ def show_command(name: str, as_json: bool) -> None:
             raise NotImplementedError
 
     known = name.partition("/")[0] in PROVIDERS.names() and "/" in name
+    if name.startswith("google/") and not name.startswith("google/gemini"):
+        known = False  # an organization on the Hub, such as in google/gemma-3-27b-it
     model: Model = Named()
     model.name = name if known else f"openai/{name}"
     if known and name.partition("/")[0] in ("baseline", "builtin"):
@@ -72,42 +74,64 @@ def show_command(name: str, as_json: bool) -> None:
     if as_json:
         print_json(_as_dict(how))
         return
-    for heading, said in _lines(how):
+    provider = PROVIDERS.get(how.model.partition("/")[0])
+    for heading, said in _lines(how, own_switch=getattr(provider, "switches_thinking", False)):
         click.echo(f"{heading:<12} {said}")
 
 
-def _lines(how: Asking) -> list[tuple[str, str]]:
-    """What `models show` says, line by line."""
+def _lines(how: Asking, *, own_switch: bool) -> list[tuple[str, str]]:
+    """What `models show` says, line by line.
+
+    Args:
+        how: What was decided.
+        own_switch: Whether the provider switches thinking by itself.
+    """
+    from groundingme.models.families import GRADES
+
     row = how.family
     lines = [
         ("model", how.model),
         ("family", row.title if row else "none"),
         ("coordinates", f"{how.coords}: {how.why}"),
-        ("prompt", how.prompt),
     ]
-    if row:
-        fact = row.facts
-        if row.writes:
-            example = row.writes.replace("{1}", "x1") if not how.coords else _example(row, how)
-            lines.append(("writes", f"{example}   {fact['writes']}"))
-        lines.extend(("rejects", f"{text}   {fact['rejects']}") for text in row.rejects)
-        if row.native:
-            under = f" ({row.native_coords})" if row.native_coords else ""
-            lines.append(("native", f"{row.native}{under}   {fact['native']}"))
-        if row.thinking:
-            shown = f"; shows as {row.thinking.shows}" if row.thinking.shows else ""
-            lines.append(("thinking", f"{row.thinking.how}{shown}   {fact['thinking']}"))
+    if how.warning and how.source == "calibration":
+        lines.append(("", how.warning))
+    elif how.warning and (row is None or row.boxes):
+        lines.append(("", f"to find out: groundingme calibrate {how.model}"))
+    lines.append(("prompt", how.prompt))
+    if not row:
+        return lines
+    fact = row.facts
+    if row.writes:
+        lines.append(("writes", f"{_example(row, how)}   {fact['writes']}"))
+        lines.append(("", "for a box from (64, 96) to (320, 432) in a picture of 640 x 480"))
+    lines.extend(("rejects", f"{text}   {fact['rejects']}") for text in row.rejects)
+    if row.native:
+        under = f" ({row.native_coords})" if row.native_coords else ""
+        lines.append(("native", f"{row.native}{under}   {fact['native']}"))
+    if row.thinking:
+        shown = f"; shows as {row.thinking.shows}" if row.thinking.shows else ""
+        lines.append(("thinking", f"{row.thinking.how}{shown}   {fact['thinking']}"))
+        if own_switch:
+            lines.append(("", "--thinking becomes the switch of the vendor's own SDK"))
+        else:
             lines += [(f"  {name}", _sent(row, name)) for name in _names_of_ways(row)]
-        for kind in ("instruct", "thinking"):
-            advised = getattr(row.sampling, kind)
-            if advised:
-                said = ", ".join(f"{key} {value:g}" for key, value in advised.items())
-                lines.append(("sampling", f"{kind}: {said}   {fact['sampling']}"))
-        if "image" in fact:
-            lines.append(("images", f"{_image(row)}   {fact['image']}"))
-    if how.warning:
-        lines.append(("warning", how.warning))
+    for kind in ("instruct", "thinking"):
+        advised = getattr(row.sampling, kind)
+        if advised:
+            said = ", ".join(f"{key} {value:g}" for key, value in advised.items())
+            lines.append(("sampling", f"{kind}: {said}   {fact['sampling']}"))
+    if "image" in fact:
+        lines.append(("images", f"{_image(row)}   {fact['image']}"))
+    used = [f"{grade} {said}" for grade, said in GRADES.items() if _graded(row, grade)]
+    lines.append(("known from", "; ".join(used)))
     return lines
+
+
+def _graded(row: Family, grade: str) -> bool:
+    return any(
+        part.startswith(grade) for remark in row.facts.values() for part in remark.split("; ")
+    )
 
 
 def _as_dict(how: Asking) -> dict[str, Any]:
@@ -126,11 +150,11 @@ def _as_dict(how: Asking) -> dict[str, Any]:
 
 
 def _example(row: Family, how: Asking) -> str:
-    """A box around the middle of a picture of 640 x 480, as the family writes it."""
+    """A box in a picture of 640 x 480, as the family writes it."""
     from groundingme.geometry import coord_format
 
     form = coord_format(row.coords or how.coords)
-    numbers = form.from_pixels([[160, 120, 480, 360]], [[640, 480]])[0].tolist()
+    numbers = form.from_pixels([[64, 96, 320, 432]], [[640, 480]])[0].tolist()
     return row.write(numbers)
 
 

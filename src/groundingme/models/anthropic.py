@@ -167,8 +167,8 @@ class Anthropic(HostedModel):
         if asked is None:
             return None
         if asked == "off":
-            # These call it so, as their notes between tools remain; others have `disabled`.
-            lowest = re.search(r"(?:sonnet|haiku)-5-5", self._served)
+            # It calls it so, as its notes between tools remain; others have `disabled`, or refuse.
+            lowest = "sonnet-5-5" in self._served
             return {"type": "between_tools" if lowest else "disabled"}
         if asked == "on":
             if self._version is None or self._version > LAST_WITH_BUDGET:
