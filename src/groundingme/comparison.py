@@ -250,14 +250,14 @@ class Comparison:
                 better[one.better, one.a + one.b - one.better] = True
         ranks = stats.rank_ranges(better).tolist()
         order = sorted(range(len(ranks)), key=lambda at: -self._accuracy(at, self._everything))
-        return [self._standing(at, ranks[at], min(resamples, _AUROC_RESAMPLES), seed)
-                for at in order]  # fmt: skip
+        self._ranked = self._rank_confidences(min(resamples, _AUROC_RESAMPLES), seed)
+        return [self._standing(at, ranks[at]) for at in order]
 
     @property
     def _everything(self) -> Bools:
         return np.ones(len(self.samples), dtype=bool)
 
-    def _standing(self, at: int, rank: Sequence[int], resamples: int, seed: int) -> Standing:
+    def _standing(self, at: int, rank: Sequence[int]) -> Standing:
         entry = self.entries[at]
         low, high = stats.percentiles(self._shares[at])
         accuracy = {}
@@ -274,13 +274,13 @@ class Comparison:
             label=entry.label,
             rank=(rank[0], rank[1]),
             accuracy=accuracy,
-            rejection=self._rejection(at, resamples, seed),
+            rejection=self._rejection(at),
             calibration=_calibration(entry, self.right[at]),
             mistakes=found.counts(),
             efforts=slices.efforts(entry.scores, entry.generations),
         )
 
-    def _rejection(self, at: int, resamples: int, seed: int) -> dict[str, Estimate]:
+    def _rejection(self, at: int) -> dict[str, Estimate]:
         """Every measure of rejection with its interval; none for samples of one kind."""
         entry = self.entries[at]
         negatives = entry.scores.negatives
@@ -298,22 +298,35 @@ class Comparison:
             found[name] = Estimate(float(measure(columns.sum(axis=0))), *ends)
         lost = found["false rejections"]
         found["T-acc"] = Estimate(1 - lost.value, 1 - lost.high, 1 - lost.low)
-        absent = selective.absence(confidences(entry), entry.scores.outcome == REJECTED)
-        matched = negatives | np.array([one.subtask_l1 == MATCHED for one in self.samples])
-        rules = (
-            ("AUROC", selective.auroc, self._everything),
-            ("AUROC matched", selective.auroc, matched),
-            ("AUPR", selective.average_precision, self._everything),
-            ("FPR@95TPR", selective.fpr_at_tpr, self._everything),
-        )
-        for name, rule, rows in rules:
-            scores, labels = absent[rows], negatives[rows]
-            if np.isnan(scores).all() or labels.all():
-                found[name] = Estimate(math.nan)
-                continue
+        return found | self._ranked[at]
+
+    def _rank_confidences(self, resamples: int, seed: int) -> list[dict[str, Estimate]]:
+        """How well each run's confidence tells negatives from positives."""
+        negatives = [one.scores.negatives for one in self.entries]
+        absent = [
+            selective.absence(confidences(one), one.scores.outcome == REJECTED)
+            for one in self.entries
+        ]
+        matched = np.array([one.subtask_l1 == MATCHED for one in self.samples], dtype=bool)
+        found: list[dict[str, Estimate]] = [{} for _ in self.entries]
+        for rules, rows in (
+            (_RANKING, self._everything),
+            (_MATCHED_RANKING, negatives[0] | matched),
+        ):
+            drawn: list[dict[str, list[Floats]]] = [{name: [] for name in rules} for _ in found]
+            known = [at for at in range(len(found)) if not np.isnan(absent[at][rows]).all()]
             weights = stats.resampled_weights(self.clusters[rows], resamples=resamples, seed=seed)
-            drawn = np.concatenate([rule(scores, labels, part) for part in weights])
-            found[name] = Estimate(float(rule(scores, labels)), *_ends(drawn))
+            for part in weights if known else ():
+                for at in known:
+                    for name, rule in rules.items():
+                        drawn[at][name].append(rule(absent[at][rows], negatives[at][rows], part))
+            for at in range(len(found)):
+                for name, rule in rules.items():
+                    found[at][name] = Estimate(math.nan)
+                    if at in known:
+                        value = float(rule(absent[at][rows], negatives[at][rows]))
+                        ends = _ends(np.concatenate(drawn[at][name]))
+                        found[at][name] = Estimate(value, *ends)
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -347,6 +360,13 @@ class Comparison:
         )
         return found
 
+
+_RANKING = {
+    "AUROC": selective.auroc,
+    "AUPR": selective.average_precision,
+    "FPR@95TPR": selective.fpr_at_tpr,
+}
+_MATCHED_RANKING = {"AUROC matched": selective.auroc}
 
 _LEVELS = {ALL: 0, "L-1": 1, "L-2": 2}
 

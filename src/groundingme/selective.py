@@ -336,12 +336,19 @@ def _reached(
         empty = np.zeros((*counts.shape[:-1], 1))
         return empty, empty
     order = np.argsort(-column, kind="stable")
-    ordered = column[order]
+    ordered, ranked = column[order], truth[order]
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-    ranked = counts[..., order]
-    true = np.cumsum(ranked * truth[order], axis=-1)[..., last]
-    false = np.cumsum(ranked * ~truth[order], axis=-1)[..., last]
-    return true, false
+    return (
+        _running(counts, order[ranked], np.cumsum(ranked, dtype=np.int64)[last]),
+        _running(counts, order[~ranked], np.cumsum(~ranked, dtype=np.int64)[last]),
+    )
+
+
+def _running(counts: Floats, columns: NDArray[np.int64], taken: NDArray[np.int64]) -> Floats:
+    """Sums over the first `taken` of some columns, for each entry of it."""
+    sums = np.zeros((*counts.shape[:-1], len(columns) + 1))
+    np.cumsum(counts[..., columns], axis=-1, out=sums[..., 1:])
+    return sums[..., taken]
 
 
 def _share(part: Floats, whole: Floats) -> Floats:

@@ -78,7 +78,10 @@ def _lead(one: Contrast, a: str, b: str) -> str:
         return f"they have the same {one.samples} samples right and wrong"
     if gap < 0:
         gap, low, high, a = -gap, -high, -low, b
-    return f"{a} is {points(gap)} points ahead on all samples ({points(low)} to {points(high)})"
+    # At the border the interval and the exact test may say different things.
+    test = f"; by the exact test p = {one.adjusted:.3f}" if low > 0 else ""
+    ends = f"{points(low)} to {points(high)}"
+    return f"{a} is {points(gap)} points ahead on all samples ({ends}{test})"
 
 
 def _and(items: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import click
 
 from groundingme.cli.options import json_option, print_json, print_table
 from groundingme.errors import UsageError
+from groundingme.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,9 @@ REJECTION = (
     "AUROC matched",
 )  # fmt: skip
 """Which measures of rejection the terminal shows; `--json` has all."""
+
+_BESIDE = 4
+"""Most runs that stand beside each other with their intervals."""
 
 
 @click.command("compare")
@@ -62,13 +67,13 @@ def compare_command(
         print_json({**found.as_dict(), "sentences": sentences(found)})
         return
     for note in found.notes:
-        click.echo(f"Note: {note}.")
+        say(f"Note: {note}.")
     print_table(_accuracies(found))
     if any(low != high for low, high in (one.rank for one in found.standings)):
         click.echo("Runs whose ranks overlap are not separated by these samples.")
     click.echo()
     for line in sentences(found):
-        click.echo(f"{line}.")
+        say(f"{line}.")
     if found.standings[0].rejection:
         print_table(_rejections(found))
     print_table(_mistakes(found))
@@ -82,9 +87,9 @@ def compare_command(
         f"wrong."
     )
     if csv_path:
-        click.echo(f"Flips: {csv_path}")
+        say(f"Flips: {csv_path}")
     first = found.entries[0].path
-    click.echo(f"Next: groundingme show {first} --id ID", err=True)
+    say(f"Next: groundingme show {first} --id ID", err=True)
 
 
 def write_flips(found: Comparison, path: Path) -> None:
@@ -124,7 +129,11 @@ def _table(title: str, headings: Sequence[str], left: int = 1) -> Table:
         box=SIMPLE_HEAD, pad_edge=False,
     )  # fmt: skip
     for at, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if at < left else "right", overflow="fold")
+        # Text may fold; a figure may not, nor the longest word above it.
+        width = 0 if at < left else min(14, max(map(len, re.split(r"[ /]", heading))))
+        table.add_column(
+            heading, justify="left" if at < left else "right", overflow="fold", min_width=width
+        )
     return table
 
 
@@ -148,15 +157,22 @@ def _accuracies(found: Comparison) -> Table:
 
 
 def _rejections(found: Comparison) -> Table:
+    """Measures by runs with intervals; where the runs are many, runs by measures without."""
     known = found.standings[0].rejection
     names = [
         name
         for name in REJECTION
         if name in known and any(not math.isnan(s.rejection[name].value) for s in found.standings)
     ]
-    table = _table("Pointing and rejecting, in %", ["model", *names])
-    for one in found.standings:
-        table.add_row(one.label, *(_cell(one.rejection[name]) for name in names))
+    title = "Pointing and rejecting, in %"
+    if len(found.standings) > _BESIDE:
+        table = _table(title, ["model", *names])
+        for one in found.standings:
+            table.add_row(one.label, *(_value(one.rejection[name]) for name in names))
+        return table
+    table = _table(title, ["", *(one.label for one in found.standings)])
+    for name in names:
+        table.add_row(name, *(_line(one.rejection[name]) for one in found.standings))
     return table
 
 
@@ -202,8 +218,23 @@ def _flips(found: Comparison, most: int) -> Table:
 
 def _cell(one: Estimate) -> str:
     """The figure, and below it the interval."""
+    ends = _ends(one)
+    return f"{_value(one)}\n{ends}" if ends else _value(one)
+
+
+def _line(one: Estimate) -> str:
+    """The figure, and beside it the interval."""
+    ends = _ends(one)
+    return f"{_value(one)} ({ends})" if ends else _value(one)
+
+
+def _value(one: Estimate) -> str:
     from groundingme.result import percent
 
-    if math.isnan(one.low):
-        return percent(one.value)
-    return f"{percent(one.value)}\n{percent(one.low)} to {percent(one.high)}"
+    return percent(one.value).replace("-", "−")
+
+
+def _ends(one: Estimate) -> str:
+    from groundingme.wording import points
+
+    return "" if math.isnan(one.low) else f"{points(one.low)} to {points(one.high)}"

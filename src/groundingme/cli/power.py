@@ -9,6 +9,7 @@ import click
 
 from groundingme.cli.options import data_options, json_option, print_json, print_table
 from groundingme.errors import UsageError
+from groundingme.terminal import say
 
 if TYPE_CHECKING:
     from groundingme.planning import Plan
@@ -57,7 +58,7 @@ def power_command(
     if runs:
         entries, notes = load_aligned(runs) if len(runs) > 1 else ([], [])
         for note in notes:
-            click.echo(f"Note: {note}.", err=True)
+            say(f"Note: {note}.", err=True)
         groups = planning.of_runs(entries)
         source = "measured on these two runs"
     elif data:
