@@ -282,7 +282,7 @@ def test_replies_that_fill_an_xlsx_cell_are_noted(tmp_path: Path) -> None:
 def test_damaged_tables_are_errors(tmp_path: Path) -> None:
     good = workbook(tmp_path / "good.xlsx", [["index", "prediction"], [0, "x"]]).read_bytes()
     assert "damaged" in problem(tmp_path, good[: len(good) // 2])
-    assert "columns index, answer" in problem(tmp_path, b"index,answer\n1,x\n")
+    assert "columns 'index', 'answer'" in problem(tmp_path, b"index,answer\n1,x\n")
     assert "quotes" in problem(tmp_path, b'index,prediction\n1,"x\n')
     assert "UTF-8" in problem(tmp_path, "index,prediction\n1,é\n".encode("latin-1"))
     assert "row 3" in problem(tmp_path, b"index,prediction\n1,x\n1,y\n")

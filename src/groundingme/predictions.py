@@ -29,19 +29,29 @@ import csv
 import io
 import json
 import re
+import reprlib
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
+from groundingme import files
 from groundingme.errors import DataError
 from groundingme.schema import Generation, Sample
 
 XLSX_CELL = 32_767
 """Most characters that an xlsx cell holds; longer replies are cut by whoever writes the file."""
 
+LONGEST_LINE = 2**27
+"""Most bytes of a line: 128 MiB, a reply of 20 MB written in escapes."""
+MAX_DOCUMENT = 2**30
+"""Most bytes of a file that is read as a whole; of an xlsx, unpacked."""
+_MOST_COLUMNS = 256
+
 _FAILED = "Failed to obtain answer"
+_ZIP = b"PK\x03\x04"
 _BOM = b"\xef\xbb\xbf"
 _GENERATION_FIELDS = frozenset(Generation.__struct_fields__)
 _EXPECTED = (
@@ -104,29 +114,52 @@ def read_predictions(path: str | Path) -> Predictions:
     path = Path(path)
     file = path / "generations.jsonl" if path.is_dir() else path
     try:
-        data = file.read_bytes()
+        with files.open_regular(file) as opened:
+            first, number = _first_line(file, opened)
+            head = _try_load(first) if first.lstrip()[:1] == b"{" else None
+            if isinstance(head, dict) and "detailed_results" not in head:
+                opened.seek(0)
+                return _from_lines(file, opened, head)
+            if not first.startswith(_ZIP) and first.lstrip()[:1] not in (b"{", b"["):
+                _check_header(file, first.decode(errors="replace").replace("\t", ",").split(","))
+                opened.seek(0)
+                return _collect(file, "vlmevalkit", _table_rows(file, opened, first))
+        data = files.read_bounded(file, MAX_DOCUMENT)
     except OSError as error:
         said = "a folder without generations.jsonl" if path.is_dir() else error.strerror
         raise DataError(f"expected {_EXPECTED}; got {path}: {said}") from None
+    if data is None:
+        raise DataError(
+            f"expected at most {MAX_DOCUMENT} bytes in {file}, got more; write one JSON object a "
+            "line, which is read line by line"
+        )
     data = data.removeprefix(_BOM)
-    if not data.strip():
-        raise DataError(f"expected {_EXPECTED}; got the empty file {file}")
-    if data.startswith(b"PK\x03\x04"):
+    if data.startswith(_ZIP):
         return _cut_cells(_collect(file, "vlmevalkit", _xlsx_rows(file, data)))
-    if data.lstrip()[:1] in (b"{", b"["):
-        return _from_json(file, data)
-    return _collect(file, "vlmevalkit", _table_rows(file, data))
+    return _from_document(file, data, first, number)
 
 
-def _from_json(file: Path, data: bytes) -> Predictions:
-    lines = data.split(b"\n")
-    first = next(line for line in lines if line.strip())
-    head = _try_load(first)
-    if isinstance(head, dict) and "detailed_results" not in head:
-        layout = _layout(file, head)
-        rows = _json_lines(file, lines, torn_end=layout == "run")
-        by_row = layout == "lmms-eval" and _own_id(head) is None
-        return _collect(file, layout, rows, by_row=by_row)
+def _first_line(file: Path, opened: BinaryIO) -> tuple[bytes, int]:
+    """The first line that is not blank, with its number; cut where it is too long."""
+    files.check_utf8(opened.read(4), file)
+    opened.seek(0)
+    number = 0
+    while line := opened.readline(LONGEST_LINE):
+        number += 1
+        line = line.removeprefix(_BOM) if number == 1 else line
+        if line.strip():
+            return line, number
+    raise DataError(f"expected {_EXPECTED}; got the empty file {file}")
+
+
+def _from_lines(file: Path, opened: BinaryIO, head: Row) -> Predictions:
+    layout = _layout(file, head)
+    rows = _json_lines(file, opened, torn_end=layout == "run")
+    by_row = layout == "lmms-eval" and _own_id(head) is None
+    return _collect(file, layout, rows, by_row=by_row)
+
+
+def _from_document(file: Path, data: bytes, first: bytes, number: int) -> Predictions:
     document = _try_load(data)
     if isinstance(document, dict) and "detailed_results" in document:
         results, errors = document["detailed_results"] or [], document.get("errors") or []
@@ -136,7 +169,7 @@ def _from_json(file: Path, data: bytes) -> Predictions:
     if isinstance(document, list) and document and isinstance(document[0], dict):
         return _collect(file, _layout(file, document[0]), _numbered(file, document, (dict,)))
     if document is None:
-        raise _broken(f"{file}, line {lines.index(first) + 1}", first)
+        raise _broken(f"{file}, line {number}", first)
     raise DataError(f"expected {_EXPECTED}; got other JSON in {file}")
 
 
@@ -160,7 +193,7 @@ def _layout(file: Path, row: Row) -> str:
         return "vlmevalkit"
     if "id" in row and row.keys() <= _GENERATION_FIELDS:
         return "run"
-    keys = ", ".join(map(repr, list(row)[:8]))
+    keys = ", ".join(repr(key[:40]) for key in list(row)[:8])
     raise DataError(f"expected {_EXPECTED}; got the keys {keys} in {file}")
 
 
@@ -182,13 +215,17 @@ def _broken(where: str, line: bytes) -> DataError:
     )
 
 
-def _json_lines(file: Path, lines: list[bytes], *, torn_end: bool) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(lines, start=1):
+def _json_lines(file: Path, opened: BinaryIO, *, torn_end: bool) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(files.lines(opened, LONGEST_LINE), start=1):
+        if line is None:
+            raise _too_long(file, number)
+        line = line.removeprefix(_BOM) if number == 1 else line
         if not line.strip():
             continue
         row = _try_load(line)
         if not isinstance(row, dict):
-            if torn_end and number == len(lines):
+            # Half a line is what a killed process leaves; only the last lacks its line break.
+            if torn_end and not line.endswith(b"\n"):
                 return
             raise _broken(f"{file}, line {number}", line)
         yield f"line {number}", row
@@ -199,22 +236,18 @@ def _numbered(
 ) -> Iterator[tuple[str, Any]]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, kinds):
-            shown = str(row)[:60]
-            raise DataError(f"{file}, entry {number}: expected a JSON object, got {shown!r}")
+            raise DataError(
+                f"{file}, entry {number}: expected a JSON object, got {reprlib.repr(row)[:60]}"
+            )
         yield f"entry {number}", row
 
 
-def _table_rows(file: Path, data: bytes) -> Iterator[tuple[str, Row]]:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        raise DataError(f"expected a table in UTF-8, got other bytes in {file}") from None
-    header = text.split("\n", 1)[0]
+def _table_rows(file: Path, opened: BinaryIO, first: bytes) -> Iterator[tuple[str, Row]]:
     # The module's limit of 131,072 characters a field is for the whole process.
-    limit = csv.field_size_limit(len(text) + 1)
+    limit = csv.field_size_limit(LONGEST_LINE)
     try:
-        delimiter = "\t" if "\t" in header else ","
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        delimiter = "\t" if b"\t" in first else ","
+        rows = list(csv.reader(_text_lines(file, opened), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise DataError(f"expected a table in {file}, got broken quotes: {error}") from None
     finally:
@@ -222,24 +255,60 @@ def _table_rows(file: Path, data: bytes) -> Iterator[tuple[str, Row]]:
     return _with_header(file, rows)
 
 
+def _text_lines(file: Path, opened: BinaryIO) -> Iterator[str]:
+    for number, line in enumerate(files.lines(opened, LONGEST_LINE), start=1):
+        if line is None:
+            raise _too_long(file, number)
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise DataError(
+                f"expected a table in UTF-8, got other bytes in {file}, line {number}"
+            ) from None
+
+
+def _too_long(file: Path, number: int) -> DataError:
+    return DataError(
+        f"{file}, line {number}: expected at most {LONGEST_LINE} bytes, got more; mend or "
+        "delete the line"
+    )
+
+
 def _xlsx_rows(file: Path, data: bytes) -> Iterator[tuple[str, Row]]:
     import openpyxl
 
     try:
-        sheet = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets[
-            0
+        with zipfile.ZipFile(io.BytesIO(data)) as members:
+            size = sum(member.file_size for member in members.infolist())
+        if size > MAX_DOCUMENT:
+            raise DataError(f"expected at most {MAX_DOCUMENT} bytes unpacked, got {size}")
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        sheet = book.worksheets[0]
+        # A cell at the far end would make every row as wide, so the header says how wide they are.
+        cells = next(sheet.iter_rows(max_row=1, max_col=_MOST_COLUMNS, values_only=True), ())
+        header = list(cells)
+        while header and header[-1] is None:
+            header.pop()
+        width = max(1, len(header))
+        rows = [
+            list(row) if any(cell not in (None, "") for cell in row) else []
+            for row in sheet.iter_rows(max_col=width, values_only=True)
         ]
-        rows = [list(row) for row in sheet.iter_rows(values_only=True)]
     except Exception as error:  # noqa: BLE001 - a damaged file raises whatever zip and XML raise
-        raise DataError(f"expected an xlsx table in {file}, got a damaged one: {error}") from None
+        said = " ".join(str(error).split())[:200]
+        raise DataError(f"expected an xlsx table in {file}, got a damaged one: {said}") from None
     return _with_header(file, rows)
+
+
+def _check_header(file: Path, header: Sequence[str]) -> None:
+    if not {"index", "prediction"} <= {name.strip(' \r\n"\ufeff') for name in header}:
+        found = ", ".join(repr(name.strip()[:20]) for name in header[:8])
+        raise DataError(f"expected {_EXPECTED}; got a table with the columns {found} in {file}")
 
 
 def _with_header(file: Path, rows: list[list[Any]]) -> Iterator[tuple[str, Row]]:
     header = [str(name).strip() for name in rows[0]] if rows else []
-    if not {"index", "prediction"} <= set(header):
-        found = ", ".join(name[:20] for name in header[:8])
-        raise DataError(f"expected {_EXPECTED}; got a table with the columns {found} in {file}")
+    _check_header(file, header)
     for number, row in enumerate(rows[1:], start=2):
         if any(cell not in (None, "") for cell in row):
             yield f"row {number}", dict(zip(header, row, strict=False))
@@ -339,7 +408,7 @@ def _id(value: Any) -> str:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"expected an id as text or whole number, got {value!r}")
+    raise ValueError(f"expected an id as text or whole number, got {reprlib.repr(value)}")
 
 
 _READERS: dict[str, Callable[[Any], Generation]] = {
