@@ -20,7 +20,7 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 _CHUNK = 2_000_000
 """Most numbers of one array of weights: 16 MB."""
-_FEW = 10
+_FEW = 30
 """Below so many samples of either kind, resampling sees too little of the rarer one."""
 
 
@@ -269,7 +269,7 @@ def exact_interval(hits: ArrayLike, clusters: ArrayLike, *, level: float = LEVEL
 
 
 def needs_exact(hits: ArrayLike) -> bool:
-    """Whether a share is too near to 0 or 1 for resampling: under 10 hits or under 10 misses.
+    """Whether a share is too near to 0 or 1 for resampling: under 30 hits or under 30 misses.
 
     A model that rejects 0 of 201 rejects 0 of them in every resample; 0 to 0 would be no interval.
     """
