@@ -1,12 +1,12 @@
 """Finding out how many requests a server can take, beside fixed numbers.
 
-    .venv/bin/python bench/pacing.py            about four minutes
-    .venv/bin/python bench/pacing.py --quick    less than two
+    .venv/bin/python bench/pacing.py            about six minutes
+    .venv/bin/python bench/pacing.py --quick    about four
 
-Two servers with room for 20 requests of 100 ms at once: one refuses more with 429, the other lets
-them wait. `groundingme eval` asks each with `--concurrency auto`, 4, 16, 20 and 64, one after the
-other. Speed is counted at the server: replies a second over the last half of them, when a setting
-has settled, and over all.
+Two servers with room for 20 requests of half a second at once: one refuses more with 429, the
+other lets them wait. `groundingme eval` asks each with `--concurrency auto`, 4, 16, 20 and 64, one
+after the other. Speed is counted at the server: replies a second over the last half of them, when
+a setting has settled, and over all.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from aiohttp import web
 from PIL import Image
 
 ROOM = 20
-LATENCY = 0.1
+LATENCY = 0.5
 SETTINGS = ("auto", "4", "16", "20", "64")
 REPLY = {
     "choices": [{"message": {"content": '{"bbox_2d": null}'}, "finish_reason": "stop"}],
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer samples")
     parser.add_argument("--out", default="bench/pacing.json", help="JSON to write")
     chosen = parser.parse_args()
-    samples = 600 if chosen.quick else 1600
+    samples = 500 if chosen.quick else 900
     found: dict[str, Any] = {"samples": samples, "most": ROOM / LATENCY}
     print(f"{'server':<9}{'setting':>8}{'settled/s':>11}{'whole/s':>9}{'refused':>9}")
     with tempfile.TemporaryDirectory() as work:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import threading
 from collections.abc import Coroutine
 from typing import Any
 
 
 def run_to_end(work: Coroutine[Any, Any, None]) -> bool:
-    """Runs to the end, or to Ctrl-C, which returns True."""
+    """Runs to the end, or to Ctrl-C, SIGTERM or a hang-up, which return True."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         try:
-            asyncio.run(work)
-        except KeyboardInterrupt:
+            asyncio.run(_ended_by_signals(work))
+        except (KeyboardInterrupt, asyncio.CancelledError):
             return True
         return False
     # A notebook has a loop of its own in this thread, so the work gets another thread.
@@ -42,3 +44,16 @@ def run_to_end(work: Coroutine[Any, Any, None]) -> bool:
     if failures:
         raise failures[0]
     return False
+
+
+async def _ended_by_signals(work: Coroutine[Any, Any, None]) -> None:
+    """The work, cancelled by the signals that would kill the process; they are so again after."""
+    task = asyncio.current_task()
+    assert task
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # Not where the system has none of them, in another thread, or where somebody listens.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await work

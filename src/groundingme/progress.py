@@ -20,7 +20,7 @@ class Progress(Protocol):
     """What `evaluate` tells of a run."""
 
     def note(self, line: str) -> None:
-        """Something that the user should know before the first request."""
+        """Something that the user should know, before the first request or while all waits."""
 
     def start(self, samples: Sequence[Sample], done: dict[str, Generation], coords: str) -> None:
         """Called once, before the first request.

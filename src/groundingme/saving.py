@@ -10,7 +10,7 @@ import msgspec
 from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import RunError, UsageError
 from groundingme.schema import Sample
-from groundingme.store import RunFolder, write_atomically
+from groundingme.store import RunFolder, kept, write_atomically
 
 if TYPE_CHECKING:
     from groundingme.result import Result
@@ -40,7 +40,8 @@ def save_samples(dataset: Dataset, path: Path) -> None:
         )
         for one in dataset
     ]
-    write_atomically(path / "samples.jsonl", b"\n".join(lines) + b"\n")
+    with kept(path / "samples.jsonl"):
+        write_atomically(path / "samples.jsonl", b"\n".join(lines) + b"\n", durable=True)
 
 
 def load_samples(folder: RunFolder) -> Dataset:
@@ -103,6 +104,8 @@ def save_scores(result: Result, path: Path) -> None:
     resumed run ends with the same bytes as an uninterrupted one.
     """
     figures = {k: v for k, v in result.as_dict().items() if k not in _PASSING}
-    write_atomically(path / "scores.json", msgspec.json.format(msgspec.json.encode(figures)))
-    lines = b"\n".join(msgspec.json.encode(one) for one in result.scores)
-    write_atomically(path / "scores.jsonl", lines + b"\n")
+    written = msgspec.json.format(msgspec.json.encode(figures))
+    lines = b"\n".join(msgspec.json.encode(one) for one in result.scores) + b"\n"
+    for name, content in (("scores.json", written), ("scores.jsonl", lines)):
+        with kept(path / name):
+            write_atomically(path / name, content, durable=True)

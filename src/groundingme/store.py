@@ -9,23 +9,28 @@ What survives what:
 =====================  =======================================================================
 the process is killed  Every finished request. A line is one `write` to a file opened for
                        appending, and what was written belongs to the kernel.
-power is lost          Lines older than the kernel's write-back time (30 s on Linux by default);
-                       the file is synced to the disk at the end of each session, not per line.
+power is lost          Lines older than `SYNC_EVERY` seconds: so often, and at the end of each
+                       session, the file is synced to the disk. Manifest, samples and scores are
+                       synced before they take their name.
 a half line at the     Cut off when the run is next locked, and its sample is asked again.
 end
 a damaged line         Left out and counted in `RunFolder.damaged`; the rest is read.
 disk full              The half line is taken back, and the run stops with a `JobError`.
+folder read-only       A `RunError` before anything is asked.
 =====================  =======================================================================
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import socket
+import threading
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +41,11 @@ from groundingme.schema import Generation, Run
 
 MANIFEST = "run.json"
 GENERATIONS = "generations.jsonl"
+
+SYNC_EVERY = 5.0
+"""Seconds after which a line is on the disk and not only with the kernel."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class RunFolder:
@@ -95,6 +105,7 @@ class RunFolder:
 
         Raises:
             RunError: The folder cannot be written, or holds a run that its name belies.
+            JobError: The disk is full.
         """
         root = Path(root)
         try:
@@ -113,6 +124,8 @@ class RunFolder:
             made = cls(path, run, difference=differences(run, list_runs(root)))
             made._write_manifest()
         except OSError as error:
+            if error.errno in _FULL:
+                raise _unwritten(root, error) from None
             raise RunError(
                 f"expected a folder of runs that can be written, got {root} ({error.strerror}); "
                 "free or name another one"
@@ -121,7 +134,7 @@ class RunFolder:
 
     def _write_manifest(self) -> None:
         encoded = msgspec.json.format(msgspec.json.encode(self.run), indent=2)
-        write_atomically(self.path / MANIFEST, encoded + b"\n")
+        write_atomically(self.path / MANIFEST, encoded + b"\n", durable=True)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -131,6 +144,7 @@ class RunFolder:
 
         Raises:
             RunError: Another process holds the run, or its folder cannot be written.
+            JobError: The disk is full.
         """
         import filelock
 
@@ -145,23 +159,32 @@ class RunFolder:
                 "wait until that has finished, or end it, and run the same command again"
             ) from None
         except OSError as error:
-            raise RunError(
-                f"expected a run folder that can be written, got {self.path} ({error.strerror}); "
-                "mend its permissions, or name another folder"
-            ) from None
+            raise self._cannot_hold(error) from None
         try:
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-            path = self.path / GENERATIONS
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            _mend_end(self._file)
-            yield
-            os.fsync(self._file)
+            try:
+                holder.write_text(_holder(), encoding="utf-8")
+                path = self.path / GENERATIONS
+                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+                _mend_end(self._file)
+            except OSError as error:
+                raise self._cannot_hold(error) from None
+            with _synced(self._file):
+                yield
         finally:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
-            holder.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                holder.unlink(missing_ok=True)
             lock.release()
+
+    def _cannot_hold(self, error: OSError) -> JobError | RunError:
+        if error.errno in _FULL:
+            return _unwritten(self.path, error)
+        return RunError(
+            f"expected a run folder that can be written, got {self.path} ({error.strerror}); "
+            "mend its permissions, or name another folder"
+        )
 
     def append(self, generation: Generation) -> None:
         """Adds one line; the caller holds `lock`.
@@ -178,11 +201,10 @@ class RunFolder:
                 # The rest may still fit; if it does not, the error says why.
                 os.write(self._file, line[written:])
         except OSError as error:
-            os.ftruncate(self._file, end)
-            raise JobError(
-                f"expected to write to {self.path / GENERATIONS}, got: {error.strerror}; "
-                "everything before is kept; mend that, and the same command continues"
-            ) from None
+            # Where the half line stays, the next session cuts it off.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, end)
+            raise _unwritten(self.path / GENERATIONS, error) from None
 
     def generations(self, trajectory: int = 0) -> dict[str, Generation]:
         """One trajectory of every sample that has one, by sample id: see `trajectories`."""
@@ -274,11 +296,78 @@ def _flat(run: Run) -> dict[str, Any]:
     return {**fields, **settings}
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file whole, so that neither a reader nor a kill ever sees half of it."""
+def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Replaces a file whole, so that neither a reader nor a kill ever sees half of it.
+
+    Args:
+        path: Of the file.
+        content: All of it.
+        durable: Nor does a loss of power leave half of it.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def kept(path: Path) -> Iterator[None]:
+    """Writing something that belongs to a run.
+
+    Raises:
+        JobError: It could not be written, for instance because the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _unwritten(path, error) from None
+
+
+def _unwritten(path: Path, error: OSError) -> JobError:
+    return JobError(
+        f"expected to write to {path}, got: {error.strerror}; "
+        "everything before is kept; mend that, and the same command continues"
+    )
+
+
+def _holder() -> str:
+    since = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+    return f"process {os.getpid()} on {socket.gethostname()} since {since}"
+
+
+@contextlib.contextmanager
+def _synced(file: int) -> Iterator[None]:
+    """Brings a file to the disk every `SYNC_EVERY` seconds, in a thread, and at the end."""
+    done = threading.Event()
+
+    def sync() -> None:
+        before = -1
+        while not done.wait(SYNC_EVERY):
+            size = os.fstat(file).st_size
+            if size != before:
+                # What the disk refuses now it refuses at the end as well, where it is said.
+                with contextlib.suppress(OSError):
+                    os.fsync(file)
+                    before = size
+
+    thread = threading.Thread(target=sync, name="groundingme-sync", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        # A device that is no file has nothing to sync.
+        with contextlib.suppress(OSError):
+            os.fsync(file)
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, Generation | None]]:
