@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import itertools
 import json
 import math
 import time
@@ -284,3 +285,54 @@ def test_a_result_without_replies_shows_no_figure(tmp_path: Path) -> None:
     assert "No score" in result._repr_html_()
     again = groundingme.score(tmp_path / "runs" / (result.path or Path()).name)
     assert again.without_score
+
+
+def test_the_number_in_flight_is_found_out(tmp_path: Path) -> None:
+    """A server with room for 6: what it refuses comes again, and it is refused rarely."""
+    data = make_data(tmp_path / "data", samples=150)
+    refused: list[str] = []
+
+    def reply(description: str) -> Reply:
+        if server._flying > 6:
+            refused.append(description)
+            return Reply(status=429)
+        return Reply("null", delay=0.25)
+
+    with ChatServer(default=reply, keep=False) as server:
+        result = run(server, data, tmp_path / "runs")
+    assert set(fates(result).values()) == {"rejected"}
+    assert 5 <= server.most <= 10
+    assert len(refused) <= 30
+
+
+def test_who_asks_to_wait_is_left_alone_by_every_request(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", samples=40)
+    times: list[float] = []
+    busy = Reply(status=429, headers={"Retry-After": "1.5"})
+
+    def reply(description: str) -> Reply:
+        times.append(time.monotonic())
+        return busy if len(times) == 20 else Reply("null", delay=0.01)
+
+    with ChatServer(default=reply) as server:
+        assert not run(server, data, tmp_path / "runs", concurrency=2).failed
+    # One may have been under way when the server said so.
+    assert max(later - one for one, later in itertools.pairwise(times)) >= 1.4
+    assert sum(later - one > 0.7 for one, later in itertools.pairwise(times)) == 1
+
+
+def test_requests_a_minute_hold_on_the_wire(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", samples=20)
+    times: list[float] = []
+
+    def reply(description: str) -> Reply:
+        times.append(time.monotonic())
+        return Reply("null")
+
+    with ChatServer(default=reply) as server:
+        run(server, data, tmp_path / "runs", rpm=300)
+        # Five at once, and the others at five a second.
+        assert times[-1] - times[0] >= 2.5
+        for wrong in (0, -1, float("nan")):
+            with pytest.raises(UsageError, match="rpm of 1 or more"):
+                run(server, data, tmp_path / "runs", rpm=wrong)
