@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from groundingme.cli.options import json_option, print_json
+from groundingme.cli.options import json_option, print_json, print_table
 from groundingme.errors import UsageError
+from groundingme.terminal import say
+
+if TYPE_CHECKING:
+    from groundingme.report.contents import Contents
 
 
 @click.command("report")
-@click.argument("runs", nargs=-1, required=True)
+@click.argument("runs", nargs=-1)
 @click.option("-o", "--out", default="report.html", show_default=True, help="HTML file to write.")
 @click.option("--data", help="Where the pictures are. Default: where the runs say their data are.")
 @click.option("--split", help="Of that data set, where it has several.")
 @click.option("--protocol", default="strict", show_default=True, help="Whose scores to show.")
 @click.option("--samples", type=click.IntRange(1), default=1500, show_default=True, help="Most samples in the gallery.")  # fmt: skip  # noqa: E501
 @click.option("--csv", "csv_folder", help="Folder for the tables as CSV, too.")
+@click.option("--figures", help="Folder for figures (SVG, PDF, PNG) and tables (LaTeX, Markdown, CSV) of a paper.")  # fmt: skip  # noqa: E501
+@click.option("--paper", is_flag=True, help="Show the published table, beside the runs where there are any.")  # fmt: skip  # noqa: E501
 @click.option("--workers", type=click.IntRange(1), help="Processes that decode images. Default: one a core.")  # fmt: skip  # noqa: E501
 @json_option
 def report_command(
@@ -30,6 +38,8 @@ def report_command(
     protocol: str,
     samples: int,
     csv_folder: str | None,
+    figures: str | None,
+    paper: bool,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -38,6 +48,13 @@ def report_command(
     The page needs no network and no other file: findings in words, intervals, subtasks, curves,
     mistakes, and the samples with every run's box.
     """
+    if not runs:
+        if not paper:
+            raise UsageError("expected a run folder or more, got none; `groundingme ls` lists runs")
+        _show_paper(None, as_json=as_json)
+        if figures:
+            _write_figures(None, figures, paper=True)
+        return
     from groundingme.datasets import load_dataset
     from groundingme.loading import load_entry
     from groundingme.report import page
@@ -60,6 +77,8 @@ def report_command(
     )
     for note in contents.notes:
         click.echo(f"Note: {note}", err=True)
+    if figures:
+        _write_figures(contents, figures, paper=paper)
     size = path.stat().st_size
     if as_json:
         print_json(
@@ -67,7 +86,33 @@ def report_command(
              "runs": [one.label for one in contents.marks], "notes": contents.notes}
         )  # fmt: skip
         return
+    if paper:
+        _show_paper(contents, as_json=False)
     click.echo(f"Report: {path.resolve().as_uri()} ({size / 1e6:.1f} MB)")
+
+
+def _show_paper(contents: Contents | None, *, as_json: bool) -> None:
+    """The paper's table, with the runs in it where there are any."""
+    import msgspec
+
+    from groundingme.report import papertables
+
+    table = papertables.make(contents, paper=True)
+    if as_json:
+        print_json(msgspec.to_builtins(table))
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    shown, left_out = papertables.terminal(table, width=width)
+    print_table(shown)
+    for note in filter(None, [*table.notes, left_out]):
+        say(note)
+
+
+def _write_figures(contents: Contents | None, folder: str, *, paper: bool) -> None:
+    from groundingme.report.figures import write
+
+    written = write(folder, contents, paper=paper)
+    click.echo(f"{len(written)} figures and tables: {folder}", err=True)
 
 
 def _tick() -> Callable[[int, int], None]:
