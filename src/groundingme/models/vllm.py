@@ -1,8 +1,9 @@
 """A model in this process through vLLM, in offline batches.
 
-Written from vLLM's documented interface (`vllm.LLM.chat`), and tested against a stand-in for it
-only: vLLM wants a GPU and a CUDA build that the project's own tests do not have. Where it matters,
-`vllm serve` and the provider `openai` are the tested way to the same replies.
+The project's tests have no vLLM, so they run against a stand-in with the same signatures. By hand it
+was run with the real one, 0.32 on a CPU with a tiny LLaVA: boxes, null, and log-probabilities came
+back as they should. Nobody has run it on a GPU; there `vllm serve` and the provider `openai` are the
+tested way to the same replies.
 """
 
 from __future__ import annotations
