@@ -22,7 +22,7 @@ from groundingme.images import MAX_BYTES
 
 _SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?$")
 _OPEN_FILES = 4
-_BATCH = 256
+_BATCH = 64
 """Rows read at a time. A text that is stored once and repeated takes its size in every row."""
 
 
