@@ -1,9 +1,9 @@
 """A model in this process through vLLM, in offline batches.
 
-The project's tests have no vLLM, so they run against a stand-in with the same signatures. By hand it
-was run with the real one, 0.32 on a CPU with a tiny LLaVA: boxes, null, and log-probabilities came
-back as they should. Nobody has run it on a GPU; there `vllm serve` and the provider `openai` are the
-tested way to the same replies.
+The project's tests have no vLLM, so they run against a stand-in with the same signatures. By hand
+it was run with the real one, 0.32 on a CPU with a tiny LLaVA: boxes, null and log-probabilities
+came back as they should. Nobody has run it on a GPU; there `vllm serve` and the provider `openai`
+are the tested way to the same replies.
 """
 
 from __future__ import annotations
