@@ -137,6 +137,7 @@ class Comparison:
         samples: Those samples.
         clusters: Shape `(N,)`: which samples share an image.
         right: Shape `(K, N)`: whether each run has each sample right.
+        mistakes: What became of every sample, one a run, in the order given.
         standings: One a run, the highest accuracy first.
         contrasts: Every pair on all samples, each category and each subtask.
         disagreements: Every pair on every slice of `slices.slices_of`, the clearest first. Chosen
@@ -164,6 +165,8 @@ class Comparison:
         self._groups = list(_groups(self.samples))
         self._draw(resamples, seed)
         self.contrasts = list(self._contrasts())
+        others = mistakes.other_boxes(self.samples)
+        self.mistakes = [mistakes.classify(one.scores, others) for one in entries]
         self.standings = self._standings(resamples, seed)
         self.disagreements = self._disagreements()
         self.flips = self._flips()
@@ -268,7 +271,6 @@ class Comparison:
             if group.dimension == "L-2" or stats.needs_exact(hits):
                 ends = stats.exact_interval(hits, self.clusters[rows])
             accuracy[group.name] = Estimate(self._accuracy(at, group.members), *ends)
-        found = mistakes.classify(entry.scores, mistakes.other_boxes(self.samples))
         return Standing(
             entry=at,
             label=entry.label,
@@ -276,7 +278,7 @@ class Comparison:
             accuracy=accuracy,
             rejection=self._rejection(at),
             calibration=_calibration(entry, self.right[at]),
-            mistakes=found.counts(),
+            mistakes=self.mistakes[at].counts(),
             efforts=slices.efforts(entry.scores, entry.generations),
         )
 

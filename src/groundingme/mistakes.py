@@ -125,9 +125,12 @@ def other_objects(sample: Sample) -> list[OtherObject]:
     for listed in (sample.extra.get(name) for name in _LISTS):
         for one in listed if isinstance(listed, list | tuple) else ():
             box = _box(one.get("bbox") if isinstance(one, dict) else one)
-            if box and not (sample.target and geometry.iou([box], [sample.target])[0] >= _SAME):
+            if box:
                 found.append(OtherObject(box, _name(one)))
-    return found
+    if sample.target is None or not found:
+        return found
+    overlaps = geometry.iou_matrix([one.box for one in found], [sample.target])[:, 0]
+    return [one for one, overlap in zip(found, overlaps, strict=True) if not overlap >= _SAME]
 
 
 def other_boxes(samples: Sequence[Sample]) -> list[Boxes] | None:

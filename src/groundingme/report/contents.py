@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from groundingme import mistakes
 from groundingme.alignment import Entry, align
 from groundingme.comparison import Comparison, Standing, confidences
 from groundingme.datasets import Dataset
@@ -30,14 +29,12 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         comparison: Of one run or more, on the samples that all of them were asked.
         marks: One a run, in the order given.
-        mistakes: What became of every sample, one a run.
         notes: Lines that the reader should not miss.
         lead: A sentence of the caller's own for the summary, or "".
     """
 
     comparison: Comparison
     marks: list[Mark]
-    mistakes: list[Mistakes]
     notes: list[str]
     lead: str = ""
 
@@ -50,6 +47,11 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     def samples(self) -> list[Sample]:
         """What was asked, with images where they are to be had."""
         return self.comparison.samples
+
+    @property
+    def mistakes(self) -> list[Mistakes]:
+        """What became of every sample, one a run."""
+        return self.comparison.mistakes
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -100,11 +102,9 @@ def gather(
     pictured, missing = _pictured(runs, dataset)
     runs = [msgspec.structs.replace(one, samples=pictured) for one in runs]
     comparison = Comparison(runs, resamples=resamples)
-    others = mistakes.other_boxes(pictured)
     return Contents(
         comparison=comparison,
         marks=[Mark(at, one.label) for at, one in enumerate(runs)],
-        mistakes=[mistakes.classify(one.scores, others) for one in runs],
         notes=[*notes, *missing, *_run_notes(entries)],
         lead=lead,
     )

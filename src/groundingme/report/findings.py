@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +13,12 @@ from groundingme import taxonomy
 from groundingme.comparison import ALL, Estimate, Standing
 from groundingme.mistakes import KINDS
 from groundingme.report.contents import Contents, boxed_confidences
-from groundingme.wording import points, sentences
+from groundingme.wording import points, sentence
 
 SPOKEN_OF = 2
 """How many of the best runs have sentences of their own."""
+MOST_PAIRS = 6
+"""Most pairs of runs that the summary compares; the table has the ranks of all."""
 SHARE_OF_MISTAKES = 0.25
 """A kind of mistake is named where it is at least this share of all mistakes of a run."""
 
@@ -43,12 +46,23 @@ def findings(contents: Contents) -> list[Finding]:
     if contents.lead:
         found.append(Finding("Overall", _best(contents)))
     if len(contents.entries) > 1:
-        said = sentences(contents.comparison, most=6)
-        found += [Finding("Differences", f"{one}.") for one in said]
+        found += _differences(contents)
     for topic in (_rejecting, _weakest, _mistakes, _confidence):
         for standing in contents.standings[:SPOKEN_OF]:
             found += topic(contents, standing)
     return found
+
+
+def _differences(contents: Contents) -> Iterator[Finding]:
+    """One sentence a pair of runs, or of neighbours in the table where there are many."""
+    order = [one.entry for one in contents.standings]
+    pairs = list(combinations(order, 2))
+    if len(pairs) > MOST_PAIRS:
+        pairs = list(pairwise(order))[:MOST_PAIRS]
+    for a, b in pairs:
+        names = "" if len(order) == 2 else " and ".join(contents.marks[at].label for at in (a, b))
+        lead = f"{names}: " if names else ""
+        yield Finding("Differences", f"{lead}{sentence(contents.comparison, a, b)}.")
 
 
 def percent(share: float) -> str:

@@ -37,7 +37,7 @@ AROUND = 2.5
 """Side of a crop, in sides of its box."""
 LEAST = 120
 """Least side of a crop, in pixels of the image."""
-MOST = 0.5
+MOST = 0.35
 """Largest side of a crop, in longer sides of the image; a larger one would show nothing new."""
 
 _SHARPER = 1.4
@@ -166,7 +166,8 @@ def shrink(wanted: Wanted, level: int) -> Small:
         fit = min(1.0, side / max(width, height))
         windows = [_window(box, width, height, fit) for box in wanted.boxes]
         closest = max([fit, *(_crop_scale(one, side) for one in windows if one)])
-        least = (round(width * closest), round(height * closest))
+        # A scaled JPEG has twice these sides at least, so what is needed and no more.
+        least = (math.ceil(width * closest / 2), math.ceil(height * closest / 2))
         picture = images.open_upright(data, least=least)
     except ImageError as error:
         return Small(problem=str(error))

@@ -31,7 +31,7 @@
   const address = (at) => `data:image/webp;base64,${pictures[at]}`;
 
   // One view of a sample: `view` is x, y, width and height of the part that is seen, in its pixels.
-  function drawing(sample, view, crop) {
+  function drawing(sample, view, crop, letters = true) {
     const [width, height] = sample.size;
     const parts = [];
     if (crop != null) {
@@ -46,7 +46,7 @@
     });
     if (sample.target) parts.push(...outline(sample.target, "true", ""));
     sample.answers.forEach((answer, run) => {
-      if (!answer.box) return;
+      if (!answer.box || !letters) return;
       const x = Math.min(Math.max(answer.box[0] + run * unit * 1.15, view[0]), view[0] + view[2] - unit * 1.1);
       const y = Math.max(answer.box[1] - unit * 1.2, view[1]);
       parts.push(
@@ -82,7 +82,7 @@
       const [x, y, x2, y2] = sample.window;
       const side = (x + x2) / 2 > sample.size[0] / 2 ? "left" : "right";
       const up = (y + y2) / 2 > sample.size[1] / 2 ? " up" : "";
-      const zoom = drawing(sample, close(sample.window), sample.crop);
+      const zoom = drawing(sample, close(sample.window), sample.crop, false);
       zoom.setAttribute("class", `inset ${side}${up}`);
       zoom.setAttribute("aria-label", "Enlarged");
       made.append(zoom);
