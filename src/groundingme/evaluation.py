@@ -329,6 +329,8 @@ def score_generations(
         protocol=protocol,
         path=path,
         difference=protocols.explain_difference(strict, official),
+        samples=dataset.samples,
+        generations=generations,
         notes=(*([hint] if hint else []), *_failures(dataset, generations)),
     )
 

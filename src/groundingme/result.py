@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from groundingme import metrics, taxonomy
+from groundingme import frames, metrics, taxonomy
 from groundingme.costs import Spending
+from groundingme.errors import MissingDependencyError
 from groundingme.protocols import Scores
-from groundingme.schema import Outcome, Run
+from groundingme.schema import Generation, Outcome, Run, Sample
 from groundingme.terminal import plain_console
 
 if TYPE_CHECKING:
+    import pandas
+    import polars
     from rich.table import Table
 
 OUTCOMES: tuple[Outcome, ...] = ("box", "rejected", "unparsed", "failed")
@@ -71,6 +75,8 @@ class Result:
         interrupted: Whether the run was stopped before every sample was asked.
         spending: Tokens and dollars of all replies.
         max_failed: Share of samples without a reply up to which this is a result, in [0, 1].
+        samples: What was asked, in the order of `scores`.
+        generations: Replies by sample id.
         stopped: Why the budget ended the run before every sample was asked, or "".
     """
 
@@ -86,6 +92,8 @@ class Result:
         interrupted: bool = False,
         spending: Spending | None = None,
         max_failed: float = MAX_FAILED,
+        samples: Sequence[Sample] = (),
+        generations: Mapping[str, Generation] | None = None,
     ) -> None:
         self.run = run
         self.path = path
@@ -100,6 +108,8 @@ class Result:
         self.interrupted = interrupted
         self.spending = spending or Spending(price=None)
         self.max_failed = max_failed
+        self.samples = samples
+        self.generations = generations or {}
         self.stopped = ""
 
     @property
@@ -186,6 +196,44 @@ class Result:
             "notes": list(self.notes),
             "run": str(self.path) if self.path else None,
         }
+
+    def columns(self) -> frames.Columns:
+        """Samples, replies and scores, a list a column, under the names of `frames.KINDS`."""
+        return frames.columns(self.samples, self.scores, self.generations)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row a sample, with the columns of `frames.KINDS`.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise MissingDependencyError(
+                "expected pandas for a data frame, got none; pip install pandas"
+            ) from None
+        kinds = {str: "object", int: "Int64", float: "float64", bool: "bool"}
+        return pandas.DataFrame(
+            {
+                name: pandas.Series(column, dtype=kinds[frames.KINDS[name]])
+                for name, column in self.columns().items()
+            }
+        )
+
+    def to_polars(self) -> polars.DataFrame:
+        """One row a sample, with the columns of `frames.KINDS`.
+
+        Raises:
+            MissingDependencyError: polars is not installed.
+        """
+        try:
+            import polars
+        except ImportError:
+            raise MissingDependencyError(
+                "expected polars for a data frame, got none; pip install polars"
+            ) from None
+        return polars.DataFrame(self.columns(), schema=frames.KINDS)
 
     def table(self) -> Table:
         """The rows as a `rich` table."""

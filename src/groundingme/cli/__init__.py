@@ -30,6 +30,7 @@ _COMMANDS = {
     "show": ("groundingme.cli.runs", "show_command", "Look at a run, or at one of its samples."),
     "compare": ("groundingme.cli.compare", "compare_command", "Compare runs on the same samples."),
     "report": ("groundingme.cli.report", "report_command", "Write runs as one page to open."),
+    "export": ("groundingme.cli.export", "export_command", "Write a run for another tool."),
     "power": ("groundingme.cli.power", "power_command", "What differences a data set can show."),
     "sample": ("groundingme.cli.scale", "sample_command", "Ask for several replies a sample."),
     "select": ("groundingme.cli.scale", "select_command", "Choose among them, in every way."),
