@@ -15,17 +15,19 @@ from pathlib import Path
 from groundingme import evaluate
 
 KNOBS: dict[str, tuple[str, ...]] = {
-    "small_size": ("14-18", "20-26", "28-36", "40-52", "60-80"),
-    "distractors": ("0", "2", "4", "6", "8"),
-    "size": ("0.12-0.15", "0.17-0.20", "0.22-0.26", "0.28-0.33", "0.35-0.40"),
+    "small_size": ("12-13", "14-16", "18-22", "26-34", "50-70"),
+    "distractors": ("0", "2", "4", "6", "9"),
+    "size": ("0.10-0.13", "0.14-0.17", "0.19-0.23", "0.26-0.31", "0.35-0.40"),
     "facts": ("1", "3", "5", "7", "9"),
     "visible": ("0.3-0.4", "0.4-0.5", "0.5-0.6", "0.6-0.7", "0.7-0.85"),
 }
 SUBSETS = {"small_size": "Limited/Small", "visible": "Limited/Occlusion"}
 """Where a knob touches one subtask only."""
+MORE = {"distractors": ",similar=1"}
+"""What else is set: things of the same kind confuse only where they differ in little."""
 TITLES = {
     "small_size": "height of a tiny target, px (Small)",
-    "distractors": "things of the target's kind beside it",
+    "distractors": "things that differ from the target in one fact",
     "size": "height of things, share of the picture",
     "facts": "facts in a description",
     "visible": "share of a hidden target that is seen (Occlusion)",
@@ -48,7 +50,11 @@ def measure(model: str, knob: str, value: str, n: int, runs: Path) -> dict[str, 
     # A subtask with 150 of 1,005 samples needs a larger data set to give n of them.
     total = n if not subset else round(n * 1005 / 150)
     result = evaluate(
-        model, f"scenes:seed=1,n={total},{knob}={value}", subset=subset, out=runs, concurrency=4
+        model,
+        f"scenes:seed=1,n={total},{knob}={value}{MORE.get(knob, '')}",
+        subset=subset,
+        out=runs,
+        concurrency=4,
     )
     right, negative = result.scores.ious >= 0.5, result.scores.negatives
     return {
