@@ -9,8 +9,6 @@ import os
 import pickle
 import random
 import struct
-import subprocess
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from groundingme.datasets import Dataset, load_dataset
 from groundingme.datasets.check import check
 from groundingme.errors import DataError, GroundingMEError, ImageError
 from groundingme.predictions import read_predictions
+from peak import peak_of
 
 GOOD = b'{"id": "good", "image": "good.png", "description": "the cup", "bbox": [1, 2, 3, 4]}\n'
 
@@ -62,42 +61,6 @@ def sound(dataset: Dataset) -> list[str]:
     assert dataset.fingerprint.startswith("sha256:")
     assert all("\n" not in sample.problem for sample in dataset)
     return [sample.problem for sample in dataset if sample.problem]
-
-
-def peak_of(code: str, *arguments: object) -> tuple[float, str]:
-    """Most megabytes that a process took to run the code beyond importing, and what it printed."""
-    program = f"""
-import sys
-import pyarrow.parquet, openpyxl, PIL.Image, PIL.ImageOps, PIL.PngImagePlugin
-import PIL.TiffImagePlugin, PIL.JpegImagePlugin
-import groundingme.datasets.folder, groundingme.datasets.tsv, groundingme.datasets.groundingme
-from groundingme import images, files
-from groundingme.datasets import load_dataset
-from groundingme.errors import GroundingMEError
-from groundingme.predictions import read_predictions
-
-def peak():
-    with open("/proc/self/status") as lines:
-        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
-
-load_dataset(sys.argv[1] + "/small")
-before = peak()
-path = sys.argv[2]
-try:
-{chr(10).join("    " + line for line in code.strip().splitlines())}
-except GroundingMEError as error:
-    print(str(error)[:300])
-print(peak() - before)
-"""
-    if not Path("/proc/self/status").exists():
-        pytest.skip("needs Linux, which tells the most memory that a process took")
-    small = Path(str(arguments[0])).parent / "small"
-    folder(small, GOOD)
-    command = [sys.executable, "-c", program, str(small.parent), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    said, _, megabytes = done.stdout.strip().rpartition("\n")
-    return float(megabytes), said
 
 
 # Images

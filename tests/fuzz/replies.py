@@ -34,13 +34,7 @@ TOKENS = (
     "没有匹配", "坐标", "答案", "not found in the image", "nothing", "none", "other ", "if ", "、",
     "，", "“", "”", "\u3000", "İ", "ſ", "K", "\\\"", "}, {", "], [",
 )  # fmt: skip
-SEEDS = (
-    '{"bbox_2d": [10, 20, 30, 40]}', '{"bbox_2d": null}', '```json\n[{"bbox_2d": [1, 2, 3, 4]}]',
-    "<think>a [1,2,3,4]</think> <box>[[1, 2, 3, 4]]</box>", "<loc_1><loc_2><loc_3><loc_4>",
-    "The box is (10, 20), (30, 40).", "x1: 1, y1: 2, x2: 3, y2: 4", "There is no matching object.",
-    "\\boxed{1, 2, 3, 4}", "<bbox>1 2 3 4</bbox>", "图中没有匹配的物体。", "[[1, 2, 3, 4]]",
-    "I'm sorry, I can't help.", '{"error": "x"}', "<|begin_of_box|>[[1,2,3,4]]<|end_of_box|>",
-)  # fmt: skip
+KEPT = Path(__file__).resolve().parents[1] / "data" / "replies"
 REPEAT = 0xF8
 
 
@@ -112,12 +106,14 @@ def main() -> None:
 
     names = ["groundingme.parsing", "groundingme.rejection_words", "groundingme.official"]
     with atheris.instrument_imports(include=names):
-        import sound  # noqa: F401
+        import sound
     corpus = Path(sys.argv[1])
     corpus.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(SEEDS):
-        for flags in (0, 2, REPEAT) if number < 3 else (0, 2):
-            (corpus / f"seed-{number}-{flags}").write_bytes(bytes([flags]) + seed.encode())
+    kept = [json.loads(line) for path in KEPT.glob("*.jsonl") for line in path.open()]
+    for number, row in enumerate(kept):
+        flags = sound.FINISHES.index(row["finish"]) + (4 if row["reasoning"] else 0)
+        text = f"{row['text']}\0{row['reasoning']}" if row["reasoning"] else row["text"]
+        (corpus / f"kept-{number}").write_bytes(bytes([flags]) + text.encode())
     with tempfile.NamedTemporaryFile("w", suffix=".dict", delete=False) as words:
         for token in TOKENS:
             escaped = "".join(f"\\x{byte:02x}" for byte in token.encode())
