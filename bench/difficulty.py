@@ -107,8 +107,14 @@ def picture(found: dict[str, list[dict[str, tuple[float, int]]]], model: str, pa
             x = [i for i, _, _ in rows]
             y = [100 * share for _, share, _ in rows]
             bounds = [wilson(share, n) for _, share, n in rows]
-            low = [100 * (share - a) for (_, share, _), (a, _) in zip(rows, bounds, strict=True)]
-            high = [100 * (b - share) for (_, share, _), (_, b) in zip(rows, bounds, strict=True)]
+            low = [
+                100 * max(0.0, share - a)
+                for (_, share, _), (a, _) in zip(rows, bounds, strict=True)
+            ]
+            high = [
+                100 * max(0.0, b - share)
+                for (_, share, _), (_, b) in zip(rows, bounds, strict=True)
+            ]
             panel.errorbar(x, y, yerr=(low, high), marker="o", capsize=3, color=color, label=name)
         panel.set_xticks(range(len(points)), KNOBS[knob], rotation=30, fontsize=8)
         panel.set_ylim(0, 102)

@@ -120,3 +120,32 @@ def test_a_model_without_eyes_is_said_at_once(llama: str, shared: Path, tmp_path
     assert done.returncode == 1
     assert "image input is not supported" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_language_model_judges_what_the_built_in_grounder_sampled(
+    llama: str, tmp_path: Path
+) -> None:
+    """Plumbing and cost are real here; the verdicts of so small a model prove nothing."""
+    made = groundingme(
+        "sample", "builtin/grounder", "--data", "scenes:n=10,seed=11", "-n", "4",
+        "--temperature", "4", "--out", tmp_path / "runs", "--quiet", "--json",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    run = json.loads(made.stdout)["run"]
+    judge = ("--judge", "traces", "--judge-model", "openai/smollm2", "--base-url", llama,
+             "--max-tokens", "48", "--concurrency", "2")  # fmt: skip
+    found = groundingme("select", run, "--by", "mean,majority,oracle", *judge, "--json")
+    assert found.returncode == 0, found.stderr
+    rows = {row["name"]: row for row in json.loads(found.stdout)["rows"]}
+    heard = rows["traces, clusters"]["judge"]
+    assert heard["pairs"] > 0
+    assert rows["traces, clusters"]["tokens"] > 0
+    assert rows["oracle"]["score"] >= rows["traces, clusters"]["score"]
+    folder = next(Path(run, "judges").iterdir())
+    verdicts = [json.loads(line) for line in (folder / "verdicts.jsonl").read_text().splitlines()]
+    asked = len((folder / "generations.jsonl").read_text().splitlines())
+    assert len(verdicts) >= 2 * heard["pairs"] - 2
+    assert all(one["replies"] or one["failure"] for one in verdicts)
+    again = groundingme("select", run, "--by", "mean,majority,oracle", *judge, "--json")
+    assert json.loads(again.stdout)["rows"] == json.loads(found.stdout)["rows"]
+    assert len((folder / "generations.jsonl").read_text().splitlines()) == asked

@@ -138,6 +138,7 @@ def _rule(text: str) -> Rule:
 @click.option("--way", type=click.Choice(["clusters", "knockout"]), default="clusters", show_default=True, help="Compare one of each cluster, or all as the paper does.")  # fmt: skip  # noqa: E501
 @click.option("--orders", type=click.Choice(["both", "random"]), default="both", show_default=True, help="Show each pair in both orders, or once in a random one.")  # fmt: skip  # noqa: E501
 @click.option("--concurrency", default=16, show_default=True, help="Questions in flight at once.")
+@click.option("--max-tokens", default=8192, show_default=True, help="Most tokens of a judge's reply.")  # fmt: skip  # noqa: E501
 @click.option("--base-url", help="Address of the judge's OpenAI-compatible server.")
 @click.option("--api-key-env", help="Environment variable that holds the judge's key.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Further option of the judge's provider.")  # fmt: skip  # noqa: E501
@@ -245,7 +246,8 @@ def _judged(
         judge = Presence() if name == "presence" else JUDGES.get(name)()
         return Court(
             judge, asked, _path(run), orders=orders or settings["orders"], seed=seed,
-            concurrency=settings["concurrency"], tell=lambda line: click.echo(line, err=True),
+            concurrency=settings["concurrency"], max_tokens=settings["max_tokens"],
+            tell=lambda line: click.echo(line, err=True),
         )  # fmt: skip
 
     def one(name: str) -> Judged:
