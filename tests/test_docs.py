@@ -105,8 +105,9 @@ def test_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:
     for line in printed:
         assert line.startswith("Report: file://") or shape(line) in shown, line
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
-    assert page.count("<figure>") == 24
-    assert "http" not in re.sub(r"data:image/[^']*", "", page)  # one file, and nothing from outside
+    assert page.count('"answers":') == 48
+    # One file, and nothing from outside but the name of SVG.
+    assert set(re.findall(r"https?://[^\s\"'<\\]+", page)) == {"http://www.w3.org/2000/svg"}
 
 
 @pytest.mark.slow

@@ -364,7 +364,7 @@ def test_the_command_writes_the_page_and_its_tables(runs: list[Path], tmp_path: 
         (["RUN", "-o", "."], "expected a file to write"),
         (["RUN", "-o", "/proc/no/report.html", "--samples", "1"], "can be written"),
         (["RUN", "--data", "nowhere"], "nowhere"),
-        ([], "RUNS"),
+        ([], "expected a run folder"),
     ],
 )
 def test_a_mistake_is_one_line(runs: list[Path], args: list[str], said: str) -> None:

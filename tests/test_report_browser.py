@@ -75,6 +75,14 @@ class Opened:
         said: str = self.page.locator(".status span").inner_text()
         return said.split()[0]
 
+    def reaches(self, condition: str) -> bool:
+        """Whether a condition comes true; the page's policy forbids Playwright's own waiting."""
+        for _ in range(100):
+            if self.page.evaluate(condition):
+                return True
+            self.page.wait_for_timeout(100)
+        return False
+
     def choose(self, name: str, value: str) -> None:
         self.page.locator(f"[name={name}]").select_option(value)
 
@@ -184,7 +192,7 @@ def test_links_of_the_summary_lead_to_the_samples(chromium: Any, report: Path) -
         opened.page.get_by_role("link", name="Show the 24 missed").click()
         assert opened.count() == "24"
         assert opened.page.locator("[name=is1]").input_value() == "missed rejection"
-        opened.page.wait_for_function("scrollY > 1000")
+        assert opened.reaches("scrollY > 1000")
         opened.page.locator(".matrix a").first.click()
         assert opened.count() == "31"
 
@@ -260,6 +268,20 @@ def test_boxes_lie_over_the_picture(chromium: Any, report: Path, contents: Conte
         scale = picture["width"] / 320
         assert box["x"] - picture["x"] == pytest.approx(x1 * scale, abs=2.5)
         assert box["y"] - picture["y"] == pytest.approx(y1 * scale, abs=2.5)
+
+
+def test_boxes_can_be_hidden(chromium: Any, report: Path) -> None:
+    with Opened(chromium, report) as opened:
+        card = opened.page.locator(".card").nth(1)  # eager alone gave a box here
+        assert card.locator(".box-line.c1").count() == 2  # the box, and the frame of its letter
+        assert card.locator(".box-line.true").count() == 1
+        opened.page.get_by_role("button", name="mock/eager").first.click()
+        assert card.locator(".box-line.c1").count() == 0
+        opened.page.get_by_role("button", name="truth", exact=True).click()
+        assert card.locator(".box-line").count() == 0
+        opened.page.get_by_role("button", name="truth", exact=True).click()
+        assert card.locator(".box-line.true").count() == 1
+        assert opened.complaints == []
 
 
 def test_the_theme_can_be_chosen(chromium: Any, report: Path) -> None:

@@ -105,7 +105,7 @@ def gather(
     return Contents(
         comparison=comparison,
         marks=[Mark(at, one.label) for at, one in enumerate(runs)],
-        notes=[*notes, *missing, *_run_notes(entries)],
+        notes=[*notes, *missing, *_run_notes(runs)],
         lead=lead,
     )
 

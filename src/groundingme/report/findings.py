@@ -53,16 +53,25 @@ def findings(contents: Contents) -> list[Finding]:
     return found
 
 
-def _differences(contents: Contents) -> Iterator[Finding]:
-    """One sentence a pair of runs, or of neighbours in the table where there are many."""
+def _differences(contents: Contents) -> list[Finding]:
+    """One sentence a pair of runs, or of neighbours that differ where there are many runs."""
+    found: list[Finding] = []
     order = [one.entry for one in contents.standings]
     pairs = list(combinations(order, 2))
     if len(pairs) > MOST_PAIRS:
-        pairs = list(pairwise(order))[:MOST_PAIRS]
+        apart = {
+            frozenset((one.a, one.b))
+            for one in contents.comparison.contrasts
+            if one.better is not None
+        }
+        pairs = [pair for pair in pairwise(order) if frozenset(pair) in apart]
     for a, b in pairs:
-        names = "" if len(order) == 2 else " and ".join(contents.marks[at].label for at in (a, b))
-        lead = f"{names}: " if names else ""
-        yield Finding("Differences", f"{lead}{sentence(contents.comparison, a, b)}.")
+        labels = [contents.marks[at].label for at in (a, b)]
+        text = sentence(contents.comparison, a, b)
+        if len(order) > 2 and not all(one in text for one in labels):
+            text = f"{' and '.join(labels)}: {text}"
+        found.append(Finding("Differences", f"{text}."))
+    return found[:MOST_PAIRS]
 
 
 def percent(share: float) -> str:

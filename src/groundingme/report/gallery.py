@@ -81,7 +81,13 @@ def gallery(
     data = {
         "kinds": KINDS,
         "runs": [
-            {"letter": one.letter, "label": one.label, "colour": one.colour, "dash": one.dash or ""}
+            {
+                "letter": one.letter,
+                "label": one.label,
+                "colour": one.colour,
+                "dash": one.dash or "",
+                "drawn": one in contents.charted,
+            }
             for one in contents.marks
         ],
         "samples": samples,

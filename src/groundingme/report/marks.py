@@ -46,6 +46,10 @@ class Mark(msgspec.Struct, frozen=True):
         """The letter in a coloured frame."""
         return tag("span", self.letter, class_=f"chip {self.colour}", aria_hidden="true")
 
+    def column(self) -> Html:
+        """The letter alone, for the heads of narrow columns; the name is there for readers."""
+        return join([self.chip(), tag("span", self.label, class_="unseen")])
+
     def name(self) -> Html:
         """Letter and name."""
         return tag("span", self.chip(), " ", tag("span", breakable(self.label), class_="label"),
@@ -86,7 +90,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 def breakable(name: str) -> Html:
     """A name that may be broken after its marks, and elsewhere only where it must be."""
-    return join(re.split(r"(?<=[/_,:=-])", name), Html("<wbr>"))
+    return join(re.split(r"(?<=[/_,:-])", name), Html("<wbr>"))
 
 
 def legend(marks: list[Mark]) -> Html:

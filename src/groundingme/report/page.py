@@ -34,6 +34,9 @@ from groundingme.store import write_atomically
 MAX_BYTES = 15_000_000
 """Of the whole page, with as many samples as `MOST`."""
 
+SIDE_BY_SIDE = 3
+"""Most runs whose table of subtasks leaves room for the radar beside it."""
+
 SECTIONS = (
     ("summary", "Summary"), ("leaderboard", "Leaderboard"), ("subtasks", "Subtasks"),
     ("curves", "Curves"), ("mistakes", "Mistakes"), ("settings", "Settings"),
@@ -269,11 +272,12 @@ def _subtasks(contents: Contents) -> Html:
     text = "Acc@0.5 in %: the stronger the shade, the better. Subtasks have exact 95 % intervals."
     if len(contents.entries) > PICTURED:
         text += f" The radar draws the {PICTURED} best runs."
+    layout = "split" if len(contents.entries) <= SIDE_BY_SIDE else "stacked"
     drawn = tables.subtask_radar(contents)
     shape = tag("figure", drawn, legend(contents.charted), class_="plain") if drawn else Html("")
     return join(
         [tag("p", text, class_="explain"),
-         tag("div", tables.subtasks(contents), shape, class_="split")]
+         tag("div", tables.subtasks(contents), shape, class_=layout)]
     )  # fmt: skip
 
 
@@ -368,5 +372,5 @@ def _csv(rows: Sequence[Sequence[object]]) -> str:
     """As text; cells of undefined figures are empty."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([["" if cell != cell else cell for cell in row] for row in rows])
+    writer.writerows([["" if one != one else one for one in row] for row in rows])
     return buffer.getvalue()

@@ -87,8 +87,17 @@ def subtasks(contents: Contents) -> Html:
         cells = [_heat(one.accuracy[name], bare=narrow, stem=not l2) for one in contents.standings]
         rows.append([title, tag("td", f"{sizes[name]:,}", class_="count"), *cells])
     heads: list[object] = ["", "samples"]
-    heads += [tag("th", one.name(), scope="col", class_="run") for one in order]
-    return table(heads, rows, class_="figures heat", caption="Acc@0.5 by subtask, in %")
+    heads += [
+        tag("th", one.column() if narrow else one.name(), scope="col", class_="run",
+            title=one.label)
+        for one in order
+    ]  # fmt: skip
+    return table(
+        heads,
+        rows,
+        class_=f"figures heat{' bare' if narrow else ''}",
+        caption="Acc@0.5 by subtask, in %",
+    )
 
 
 def _heat(one: Estimate, *, bare: bool, stem: bool) -> Html:

@@ -2,10 +2,11 @@
 // The gallery: filters, cards that are made as they come near, and one sample at a time.
 // Whatever a model said reaches the page through `textContent` alone.
 (() => {
-  const BATCH = 30;
+  const BATCH = 18;
   const SVG = "http://www.w3.org/2000/svg";
   const { runs, kinds, samples } = JSON.parse(document.getElementById("data").textContent);
   const pictures = document.getElementById("pictures").textContent.split("\n");
+  const hidden = new Set(runs.flatMap((run, at) => (run.drawn ? [] : [at])));
   const gallery = document.getElementById("gallery");
   const filters = document.getElementById("filters");
 
@@ -42,11 +43,11 @@
     }
     const unit = Math.max(view[2], view[3]) / 26;
     sample.answers.forEach((answer, run) => {
-      if (answer.box) parts.push(...outline(answer.box, runs[run].colour, runs[run].dash));
+      if (answer.box && !hidden.has(run)) parts.push(...outline(answer.box, runs[run].colour, runs[run].dash));
     });
-    if (sample.target) parts.push(...outline(sample.target, "true", ""));
+    if (sample.target && !hidden.has("truth")) parts.push(...outline(sample.target, "true", ""));
     sample.answers.forEach((answer, run) => {
-      if (!answer.box || !letters) return;
+      if (!answer.box || !letters || hidden.has(run)) return;
       const x = Math.min(Math.max(answer.box[0] + run * unit * 1.15, view[0]), view[0] + view[2] - unit * 1.1);
       const y = Math.max(answer.box[1] - unit * 1.2, view[1]);
       parts.push(
@@ -76,7 +77,8 @@
     if (!drawable(sample) || (sample.picture == null && sample.problem)) {
       return el("span", { class: "picture none-picture" }, `no picture: ${sample.problem || "its size is not known"}`);
     }
-    const made = el("span", { class: "picture" }, drawing(sample, whole(sample)));
+    // In a card the words beside say it all.
+    const made = el("span", { class: "picture", "aria-hidden": inset && "true" }, drawing(sample, whole(sample)));
     if (inset && sample.window) {
       // In the corner that is farthest from what it shows.
       const [x, y, x2, y2] = sample.window;
@@ -84,7 +86,6 @@
       const up = (y + y2) / 2 > sample.size[1] / 2 ? " up" : "";
       const zoom = drawing(sample, close(sample.window), sample.crop, false);
       zoom.setAttribute("class", `inset ${side}${up}`);
-      zoom.setAttribute("aria-label", "Enlarged");
       made.append(zoom);
     }
     return made;
@@ -167,6 +168,8 @@
     for (const name of Object.keys(state)) delete state[name];
     Object.assign(state, wanted);
     for (const [name, control] of Object.entries(controls)) control.value = state[name] || "";
+    const more = filters.querySelector("details");
+    if (more && Object.keys(state).some((name) => name.startsWith("is"))) more.open = true;
     refresh();
   }
   function refresh() {
@@ -209,14 +212,30 @@
     }
     return found;
   }
+  // The legend's frames become switches: the truth first, then every run.
+  function toggles() {
+    document.querySelectorAll("#samples .legend li").forEach((item, at) => {
+      const what = at ? at - 1 : "truth";
+      const button = el("button", { type: "button", class: "toggle", "aria-pressed": String(!hidden.has(what)), title: "Draw or hide its boxes" }, ...item.childNodes);
+      button.addEventListener("click", () => {
+        if (!hidden.delete(what)) hidden.add(what);
+        button.setAttribute("aria-pressed", String(!hidden.has(what)));
+        refresh();
+      });
+      item.append(button);
+    });
+  }
   function build() {
+    toggles();
     filters.append(
       control("q", "Search descriptions, ids and replies", el("input", { type: "search", name: "q", autocomplete: "off", spellcheck: "false" })),
       choice("subtask", "Subtask", subtasks(), "all"),
       choice("side", "Target size", SIDES));
     if (runs.length > 1) filters.append(choice("agreement", "Agreement", AGREEMENTS));
-    filters.append(...runs.map((run, at) => choice(`is${at}`, `${run.letter} · ${run.label} is`, OUTCOMES, "anything")));
-    filters.append(choice("sort", "Order", SORTS, "as in the data"));
+    const order = choice("sort", "Order", SORTS, "as in the data");
+    const outcomes = runs.map((run, at) => choice(`is${at}`, `${run.letter} · ${run.label} is`, OUTCOMES, "anything"));
+    if (runs.length <= 4) filters.append(...outcomes, order);
+    else filters.append(order, el("details", {}, el("summary", {}, "By run"), el("div", {}, ...outcomes)));
     gallery.before(el("p", { class: "status" }, count, reset));
     gallery.after(sentinel);
   }
