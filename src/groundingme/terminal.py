@@ -1,4 +1,4 @@
-"""Strangers' text on a terminal: whatever could steer it is shown instead of sent.
+"""Strangers' text on a terminal or in a spreadsheet: what could steer it is shown instead.
 
 Ids, descriptions, replies and names of models come from elsewhere. An escape sequence in one of
 them could hide or forge lines, or change the title of the window; a sign that turns the direction
@@ -42,6 +42,17 @@ def visible_json(text: str) -> str:
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def cell(value: object) -> object:
+    """A cell of a CSV that people open: text that a spreadsheet takes for a formula is quoted.
+
+    >>> cell("=HYPERLINK(1)"), cell("a cup"), cell(-1.5)
+    ("'=HYPERLINK(1)", 'a cup', -1.5)
+    """
+    if isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@")):
+        return f"'{value}"
+    return value
 
 
 def say(text: str, *, err: bool = False) -> None:

@@ -12,7 +12,7 @@ import click
 
 from groundingme.cli.options import json_option, print_json, print_table
 from groundingme.errors import UsageError
-from groundingme.terminal import say
+from groundingme.terminal import cell, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,14 +105,14 @@ def write_flips(found: Comparison, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(heads)
+            writer.writerow(map(cell, heads))
             for flip in found.flips:
                 sample = found.samples[flip.index]
                 row = [sample.id, sample.subtask_l1, sample.subtask_l2, sample.description]
                 for entry, right in zip(found.entries, flip.right, strict=True):
                     score = entry.scores[flip.index]
                     row += [str(int(right)), score.outcome, f"{score.iou:.4f}"]
-                writer.writerow(row)
+                writer.writerow(map(cell, row))
     except OSError as error:
         raise UsageError(
             f"expected a file that can be written, got {path} ({error.strerror}); name another"

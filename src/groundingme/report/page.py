@@ -30,6 +30,7 @@ from groundingme.report.marks import box_legend, breakable, legend
 from groundingme.report.markup import Html, join, tag
 from groundingme.report.svg import patterns
 from groundingme.store import write_atomically
+from groundingme.terminal import cell
 
 MAX_BYTES = 15_000_000
 """Of the whole page, with as many samples as `MOST`."""
@@ -372,5 +373,5 @@ def _csv(rows: Sequence[Sequence[object]]) -> str:
     """As text; cells of undefined figures are empty."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([["" if one != one else one for one in row] for row in rows])
+    writer.writerows([["" if one != one else cell(one) for one in row] for row in rows])
     return buffer.getvalue()
