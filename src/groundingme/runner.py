@@ -183,6 +183,7 @@ class _Session:
         self._stopped = asyncio.Event()
         self._changed = asyncio.Event()
         self._line = asyncio.Lock()
+        self._landed = asyncio.Event()
         self._quota = _Quota(policy, self._sleep, tell)
 
     async def run(self, samples: Sequence[Sample]) -> None:
@@ -277,6 +278,7 @@ class _Session:
         self._error = self._error or error
         self._stopped.set()
         self._changed.set()
+        self._landed.set()
 
     async def _sleep(self, seconds: float) -> None:
         """Waits, but not beyond the end of the session."""
@@ -323,10 +325,10 @@ class _Session:
                 pause = self._pacer.delay(now)
                 if pause == 0:
                     return self._pacer.sent(now)
-                self._changed.clear()
+                self._landed.clear()
                 with contextlib.suppress(TimeoutError):
                     longest = None if pause == float("inf") else pause
-                    await asyncio.wait_for(self._changed.wait(), longest)
+                    await asyncio.wait_for(self._landed.wait(), longest)
         raise _Stopped
 
     async def _once(self, request: Request, sent: Sent) -> Generation:
@@ -354,7 +356,7 @@ class _Session:
             self._pacer.answered(sent, time.monotonic(), tokens)
             return generation
         finally:
-            self._changed.set()
+            self._landed.set()
 
     def _pace(self, sent: Sent, error: RetryableError) -> None:
         now = time.monotonic()
