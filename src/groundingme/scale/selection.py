@@ -73,7 +73,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         p: Of a paired test against the majority, with Holm's correction over all rows; NaN where
             the score is an expectation.
         trajectories: Used of each sample, on average.
-        tokens: Completion tokens of a sample, judges included; NaN where none were counted.
+        tokens: Completion tokens of a sample, judges included; of them alone where the model that
+            was sampled counts none, and NaN where nobody does.
         dollars: Of the whole run, judges included; None where a price is not known.
         judge: How the judge did; None without one.
     """
@@ -339,6 +340,8 @@ class _Costs:
             dollars = _dollars(run.greedy, run.greedy_generations, self._price)
         tokens = float(_used(counts, way).mean()) if np.isfinite(counts).any() else math.nan
         cost = float(_used(dollars, way).sum()) if self._price else None
+        if way.court and math.isnan(tokens):
+            tokens = 0.0
         for court in way.court:
             tokens += court.spending.completion_tokens / max(1, len(run.t))
             priced = court.spending.price is not None
