@@ -301,6 +301,7 @@ def test_on_paper_there_are_no_controls(chromium: Any, report: Path) -> None:
         assert not opened.page.locator("header nav").is_visible()
         assert not opened.page.locator("#filters").is_visible()
         assert opened.page.locator(".board").is_visible()
+        assert opened.page.locator(".kinds a").first.is_visible()  # a figure, not only a link
         red, green, blue = re.findall(
             r"\d+", opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
         )[:3]
