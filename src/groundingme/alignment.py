@@ -188,8 +188,9 @@ def image_keys(entries: Sequence[Entry]) -> list[str]:
         found = (entry.generations.get(one.id) for one in entry.samples)
         return [one.image_digest if one else "" for one in found]
 
-    real = [one for one in entries if not one.run.settings.get("control")] or list(entries)
-    best = max((digests(one) for one in real), key=lambda found: len(set(found)))
+    real = [one for one in entries if not one.run.settings.get("control")]
+    unknown = [""] * len(entries[0].samples)
+    best = max((digests(one) for one in real), key=lambda found: len(set(found)), default=unknown)
     names: dict[str, str] = {}
     for entry in entries:
         names.update(entry.images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from groundingme import controls
 from groundingme.asking import AUTO, resolve
 from groundingme.datasets import load_dataset
 from groundingme.errors import DataError
@@ -24,6 +25,7 @@ def dry_run(
     temperature: float = 0.0,
     max_tokens: int = 20480,
     jpeg_quality: int | None = None,
+    control: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """The first request that `evaluate` would send with the same arguments; nothing is sent.
@@ -37,6 +39,8 @@ def dry_run(
         ImageError: The first image cannot be used.
     """
     dataset = load_dataset(data, split=split).select(subset=subset, limit=limit)
+    if control:
+        dataset = controls.apply(dataset, control)
     usable = [sample for sample in dataset if not sample.problem]
     if not usable:
         raise DataError(f"expected at least one usable sample in {dataset.source}, got none")

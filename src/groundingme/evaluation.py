@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import groundingme
-from groundingme import predictions, protocols, readings
+from groundingme import controls, predictions, protocols, readings
 from groundingme.asking import AUTO, reading_of_run, resolve
 from groundingme.costs import Price, Spending, find_price, parse_price
 from groundingme.datasets import Dataset, load_dataset
@@ -56,6 +56,7 @@ def evaluate(
     temperature: float = 0.0,
     max_tokens: int = 20480,
     jpeg_quality: int | None = None,
+    control: str | None = None,
     price: str | Price | None = None,
     budget: float | None = None,
     out: str | Path = DEFAULT_OUT,
@@ -88,6 +89,8 @@ def evaluate(
         temperature: 0 is greedy.
         max_tokens: Most tokens of a completion, reasoning included.
         jpeg_quality: None sends the original bytes; 75 sends what the published script sends.
+        control: `grey` or `shuffled` shows other images in place of the right ones: see
+            `controls`. None shows the right ones.
         price: `PROMPT,COMPLETION` in US dollars per million tokens; None looks it up.
         budget: Most US dollars that the run folder may cost, earlier sessions included. Asking
             stops before a request that could exceed it.
@@ -118,6 +121,8 @@ def evaluate(
         raise UsageError(f"expected max_failed as a share from 0 to 1, got {max_failed}")
     dataset = load_dataset(data, split=split) if isinstance(data, str) else data
     dataset = selected(dataset, subset, limit)
+    if control:
+        dataset = controls.apply(dataset, control)
     asked = load_model(model, **options) if isinstance(model, str) else model
     how = resolve(asked, coords=coords, prompt=prompt, thinking=thinking)
     spending = spending_for(asked.name, price, budget)
@@ -135,6 +140,7 @@ def evaluate(
             "max_tokens": max_tokens,
             "jpeg_quality": jpeg_quality,
             **({"split": split} if split else {}),
+            **({"control": controls.canonical(control)} if control else {}),
             **how.settings(),
             **asked.settings(),
         },
@@ -294,6 +300,7 @@ def score(
         samples=len(dataset),
         subset=subset or (folder.run.subset if folder else ""),
         limit=limit,
+        settings=folder.run.settings if folder else {},
         coords=coords or (folder.run.coords if folder else "abs"),
     )
     result = score_generations(
@@ -331,7 +338,7 @@ def score_generations(
         difference=protocols.explain_difference(strict, official),
         samples=dataset.samples,
         generations=generations,
-        notes=(*([hint] if hint else []), *_failures(dataset, generations)),
+        notes=(*controls.notes(run), *([hint] if hint else []), *_failures(dataset, generations)),
     )
 
 

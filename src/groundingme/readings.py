@@ -107,7 +107,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return ""
 
 
-_HARMLESS = ("temperature", "max_tokens", "jpeg_quality", "split", "samples", "sample_temperature")
+_HARMLESS = ("temperature", "max_tokens", "jpeg_quality", "split", "samples", "sample_temperature",
+             "control")  # fmt: skip
 """Settings that do not change in which numbers a box is written."""
 
 

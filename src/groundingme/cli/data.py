@@ -114,3 +114,30 @@ def show_command(
         raise DataError(f"expected at least one sample in {dataset.source}, got none")
     save_picture(drawing.contact_sheet(samples), out)
     click.echo(f"{len(samples)} samples of {dataset.source} drawn: {out}")
+
+
+@data_group.command("floor")
+@click.argument("data")
+@click.option("--split", help="Of the data set, where it has several.")
+@click.option("--subset", default="", help="L1 or L1/L2.")
+@click.option("--no-images", is_flag=True, help="Tell images apart by name, without reading them.")
+@json_option
+def floor_command(
+    data: str, split: str | None, subset: str, no_images: bool, as_json: bool
+) -> None:
+    """Find out how well rejections can be told from the text alone.
+
+    A small classifier reads the descriptions, and no image. A model whose rejections are not
+    better need not have looked.
+    """
+    from groundingme import text_floor
+    from groundingme.datasets import load_dataset
+
+    dataset = load_dataset(data, split=split).select(subset=subset)
+    groups = text_floor.image_groups(dataset, read=not no_images)
+    found = text_floor.text_floor(dataset.samples, groups)
+    if as_json:
+        print_json(text_floor.as_dict(found))
+        return
+    for line in text_floor.sentences(found, total=len(dataset)):
+        say(line)

@@ -31,6 +31,7 @@ INTERRUPTED = 130
 @click.option("--temperature", default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--max-tokens", default=20480, show_default=True, help="Most tokens of a reply.")
 @click.option("--jpeg-quality", type=click.IntRange(1, 95), help="Re-encode images; 75 as the published script. Default: the original bytes.")  # fmt: skip  # noqa: E501
+@click.option("--control", metavar="grey|shuffled", help="Show other images in place of the right ones: what is right without looking?")  # fmt: skip  # noqa: E501
 @click.option("--price", metavar="PROMPT,COMPLETION", help="Dollars per million tokens. Default: from the table of prices.")  # fmt: skip  # noqa: E501
 @click.option("--budget", type=float, help="Most dollars that the run may cost; it stops before.")
 @click.option("--out", default="runs", show_default=True, help="Folder of runs.")

@@ -13,7 +13,7 @@ from groundingme.alignment import Entry
 from groundingme.schema import Run
 
 _OPTIONS = {"temperature": 0.0, "max_tokens": 20480, "jpeg_quality": None, "split": None,
-            "thinking": None, "extra_body": None}  # fmt: skip
+            "thinking": None, "extra_body": None, "control": None}  # fmt: skip
 """Settings that are options of `groundingme eval`, and their defaults."""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from groundingme import taxonomy
 from groundingme.comparison import ALL, Estimate, Standing
 from groundingme.mistakes import KINDS
+from groundingme.report import floor
 from groundingme.report.contents import Contents, boxed_confidences
 from groundingme.wording import points, sentence
 
@@ -50,6 +51,7 @@ def findings(contents: Contents) -> list[Finding]:
     for topic in (_rejecting, _weakest, _mistakes, _confidence):
         for standing in contents.standings[:SPOKEN_OF]:
             found += topic(contents, standing)
+    found += [Finding("Text floor", text) for text in floor.warnings(contents, most=SPOKEN_OF)]
     return found
 
 
