@@ -111,6 +111,7 @@ class Spending(msgspec.Struct, kw_only=True):
         dollars: Spent so far.
         uncounted: Replies whose tokens the server did not count.
         largest: Dollars of the dearest reply so far.
+        cached: Replies that came from the cache and cost nothing.
     """
 
     price: Price | None
@@ -120,10 +121,14 @@ class Spending(msgspec.Struct, kw_only=True):
     dollars: float = 0.0
     uncounted: int = 0
     largest: float = 0.0
+    cached: int = 0
 
     def add(self, generation: Generation) -> None:
         """Counts one more reply."""
         if generation.failure:
+            return
+        if generation.cached:
+            self.cached += 1
             return
         if generation.prompt_tokens is None or generation.completion_tokens is None:
             self.uncounted += 1
@@ -165,8 +170,9 @@ class Spending(msgspec.Struct, kw_only=True):
     def line(self) -> str:
         """What was used, in one line; "" where nothing was counted."""
         tokens = self.prompt_tokens + self.completion_tokens
+        kept = f"{self.cached:,} replies from the cache" if self.cached else ""
         if not tokens:
-            return ""
+            return kept
         said = (
             f"{tokens:,} tokens ({self.prompt_tokens:,} prompt, "
             f"{self.completion_tokens:,} completion)"
@@ -176,4 +182,4 @@ class Spending(msgspec.Struct, kw_only=True):
             said += f", ${self.dollars:.4f}{dated}"
         if self.uncounted:
             said += f"; {self.uncounted} replies came without a count"
-        return said
+        return f"{said}; {kept}" if kept else said

@@ -17,6 +17,7 @@ from typing import Any
 import groundingme
 from groundingme import controls, predictions, protocols, readings
 from groundingme.asking import AUTO, reading_of_run, resolve
+from groundingme.cache import Cache, Cached
 from groundingme.costs import Price, Spending, find_price, parse_price
 from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import DataError, FatalError, UsageError
@@ -59,6 +60,7 @@ def evaluate(
     control: str | None = None,
     price: str | Price | None = None,
     budget: float | None = None,
+    cache: Cache | None = None,
     out: str | Path = DEFAULT_OUT,
     progress: Progress | None = None,
     **options: Any,
@@ -94,6 +96,7 @@ def evaluate(
         price: `PROMPT,COMPLETION` in US dollars per million tokens; None looks it up.
         budget: Most US dollars that the run folder may cost, earlier sessions included. Asking
             stops before a request that could exceed it.
+        cache: Replies that were paid for once; what is there is not asked again.
         out: Folder of runs; made where it is missing.
         progress: Told of every reply; None is silent.
         **options: For the provider, such as `base_url`.
@@ -124,6 +127,7 @@ def evaluate(
     if control:
         dataset = controls.apply(dataset, control)
     asked = load_model(model, **options) if isinstance(model, str) else model
+    asked = Cached(asked, cache) if cache else asked
     how = resolve(asked, coords=coords, prompt=prompt, thinking=thinking)
     spending = spending_for(asked.name, price, budget)
     run = Run(

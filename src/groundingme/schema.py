@@ -85,6 +85,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         confidence: The model's own probability of its answer, in [0, 1]; None where it has none.
         coordinate_logprob: Mean log-probability of the tokens that write the box; None where the
             server gave none.
+        cached: Whether it comes from the cache of replies, and cost nothing in this run.
         image_digest: `sha256:` and hex digits of the bytes that were sent; "" when none were.
         sent_width: Width of the image as sent, in pixels; 0 when none was.
         sent_height: Height of the image as sent, in pixels; 0 when none was.
@@ -108,6 +109,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     served_model: str = ""
     confidence: float | None = None
     coordinate_logprob: float | None = None
+    cached: bool = False
     image_digest: str = ""
     sent_width: int = 0
     sent_height: int = 0

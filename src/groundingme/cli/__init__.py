@@ -26,6 +26,7 @@ _COMMANDS = {
         "Find out how a model writes boxes.",
     ),
     "keys": ("groundingme.cli.keys", "keys_group", "Keep keys of hosted models."),
+    "cache": ("groundingme.cli.cache", "cache_group", "Replies that were paid for once."),
     "ls": ("groundingme.cli.runs", "ls_command", "List the runs in a folder."),
     "show": ("groundingme.cli.runs", "show_command", "Look at a run, or at one of its samples."),
     "compare": ("groundingme.cli.compare", "compare_command", "Compare runs on the same samples."),

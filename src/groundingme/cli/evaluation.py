@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundingme.cli.options import auto_or_number, data_options, json_option, pairs
+from groundingme.cli.options import auto_or_number, data_options, json_option, open_cache, pairs
 from groundingme.errors import JobError, UsageError
 from groundingme.terminal import say, visible_json
 
@@ -34,6 +34,7 @@ INTERRUPTED = 130
 @click.option("--control", metavar="grey|shuffled", help="Show other images in place of the right ones: what is right without looking?")  # fmt: skip  # noqa: E501
 @click.option("--price", metavar="PROMPT,COMPLETION", help="Dollars per million tokens. Default: from the table of prices.")  # fmt: skip  # noqa: E501
 @click.option("--budget", type=float, help="Most dollars that the run may cost; it stops before.")
+@click.option("--cache", "use_cache", is_flag=True, help="Take replies that any run paid for from the cache; see `groundingme cache`.")  # fmt: skip  # noqa: E501
 @click.option("--out", default="runs", show_default=True, help="Folder of runs.")
 @click.option("--base-url", help="Address of an OpenAI-compatible server, up to and with /v1.")
 @click.option("--api-key-env", help="Environment variable that holds the key.")
@@ -60,6 +61,7 @@ def eval_command(
     on_quota: str,
     quiet: bool,
     dry_run: bool,
+    use_cache: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -100,6 +102,7 @@ def eval_command(
         data or "scenes",
         progress=progress.Quiet() if quiet else progress.for_terminal(),
         retry=_retry(retries, retry_for, on_quota),
+        cache=open_cache() if use_cache else None,
         **settings,
         **provider,
     )

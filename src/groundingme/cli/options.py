@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.table import Table
 
+    from groundingme.cache import Cache
+
 Command = Callable[..., Any]
 
 
@@ -76,6 +78,13 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"expected a JSON object for {option}, got {text!r}")
     return value
+
+
+def open_cache() -> Cache:
+    """The user's cache of replies."""
+    from groundingme.cache import Cache
+
+    return Cache()
 
 
 def print_json(value: Any) -> None:

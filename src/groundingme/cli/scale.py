@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundingme.cli.options import data_options, json_object, json_option, pairs, print_json
+from groundingme.cli.options import (
+    data_options,
+    json_object,
+    json_option,
+    open_cache,
+    pairs,
+    print_json,
+)
 from groundingme.errors import JobError, UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +43,7 @@ INTERRUPTED = 130
 @click.option("--jpeg-quality", type=click.IntRange(1, 95), help="Re-encode images. Default: the original bytes.")  # fmt: skip  # noqa: E501
 @click.option("--price", metavar="PROMPT,COMPLETION", help="Dollars per million tokens. Default: from the table of prices.")  # fmt: skip  # noqa: E501
 @click.option("--budget", type=float, help="Most dollars that the run may cost; it stops before.")
+@click.option("--cache", "use_cache", is_flag=True, help="Take replies that any run paid for from the cache.")  # fmt: skip  # noqa: E501
 @click.option("--out", default="runs", show_default=True, help="Folder of runs.")
 @click.option("--base-url", help="Address of an OpenAI-compatible server, up to and with /v1.")
 @click.option("--api-key-env", help="Environment variable that holds the key.")
@@ -50,6 +58,7 @@ def sample_command(
     options: tuple[str, ...],
     extra_body: str | None,
     quiet: bool,
+    use_cache: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -73,6 +82,7 @@ def sample_command(
         model,
         settings.pop("data"),
         adaptive=_rule(adaptive) if adaptive else None,
+        cache=open_cache() if use_cache else None,
         progress=progress.Quiet() if quiet else progress.for_terminal(),
         **settings,
         **provider,

@@ -12,6 +12,7 @@ import numpy as np
 
 from groundingme import keys
 from groundingme.asking import AUTO, Asking, resolve
+from groundingme.cache import Cache, Cached
 from groundingme.costs import Price, Spending
 from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import FatalError, RequestError, UsageError
@@ -76,6 +77,7 @@ def sample(
     jpeg_quality: int | None = None,
     price: str | Price | None = None,
     budget: float | None = None,
+    cache: Cache | None = None,
     out: str | Path = DEFAULT_OUT,
     progress: Progress | None = None,
     **options: Any,
@@ -107,6 +109,7 @@ def sample(
     dataset = load_dataset(data, split=split) if isinstance(data, str) else data
     dataset = selected(dataset, subset, limit)
     asked = load_model(model, **options) if isinstance(model, str) else model
+    asked = Cached(asked, cache) if cache else asked
     how = resolve(asked, coords=coords, prompt=prompt, thinking=thinking)
     spending = spending_for(asked.name, price, budget)
     run = Run(
