@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--csv", "csv_folder", help="Folder for the tables as CSV, too.")
 @click.option("--figures", help="Folder for figures (SVG, PDF, PNG) and tables (LaTeX, Markdown, CSV) of a paper.")  # fmt: skip  # noqa: E501
 @click.option("--paper", is_flag=True, help="Show the published table, beside the runs where there are any.")  # fmt: skip  # noqa: E501
+@click.option("--track", type=click.Choice(["mlflow", "wandb", "trackio"]), help="Log figures and page there, too.")  # fmt: skip  # noqa: E501
 @click.option("--workers", type=click.IntRange(1), help="Processes that decode images. Default: one a core.")  # fmt: skip  # noqa: E501
 @json_option
 def report_command(
@@ -40,6 +41,7 @@ def report_command(
     csv_folder: str | None,
     figures: str | None,
     paper: bool,
+    track: str | None,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -76,9 +78,11 @@ def report_command(
         csv_folder=Path(csv_folder) if csv_folder else None,
     )
     for note in contents.notes:
-        click.echo(f"Note: {note}", err=True)
+        say(f"Note: {note}", err=True)
     if figures:
         _write_figures(contents, figures, paper=paper)
+    if track:
+        _track(contents, path, track)
     size = path.stat().st_size
     if as_json:
         print_json(
@@ -113,6 +117,13 @@ def _write_figures(contents: Contents | None, folder: str, *, paper: bool) -> No
 
     written = write(folder, contents, paper=paper)
     click.echo(f"{len(written)} figures and tables: {folder}", err=True)
+
+
+def _track(contents: Contents, page: Path, to: str) -> None:
+    from groundingme.report.tracking import track
+
+    count = track(contents, page, to)
+    click.echo(f"{count} run{'s' * (count > 1)} logged to {to}", err=True)
 
 
 def _tick() -> Callable[[int, int], None]:
