@@ -25,7 +25,7 @@ def drawn() -> dict[str, int]:
     layers: dict[str, int] = {}
     layer = -1
     for line in block[1].splitlines():
-        match = re.match(r"(\d| ) (\w+)(?:\.py|/) ", line)
+        match = re.match(r"(\d+| ) (\w+)(?:\.py|/) ", line)
         assert match, line
         layer = int(match[1]) if match[1].strip() else layer
         layers[match[2]] = layer

@@ -217,3 +217,31 @@ def test_the_commands(tmp_path: Path) -> None:
     plain = command.invoke(main, ["sample", "builtin/grounder", "--data", DATA, "--adaptive", "x"])
     assert plain.exit_code == 2
     assert "posterior:P" in plain.output
+
+
+def test_the_page_shows_trajectories_and_verdicts_and_runs_nothing(tmp_path: Path) -> None:
+    evil = "</pre><script>alert(1)</script>"
+    split = [Reply(f"{evil} {BOX}"), Reply('{"bbox_2d": null}')]
+    descriptions = [one.description for one in load_dataset(DATA)]
+    script = {text: split for text in descriptions}
+
+    def reply(prompt: str) -> Reply:
+        return Reply(evil + r" \boxed{A}")
+
+    with ChatServer(script, reply, several=True) as server:
+        result = sampled(server, tmp_path, n=3)
+        page = tmp_path / "sub" / "page.html"
+        done = CliRunner().invoke(
+            main,
+            ["select", str(result.path), "--page", str(page), "--judge", "traces",
+             "--judge-model", "openai/j", "--base-url", server.base_url],
+        )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    text = page.read_text()
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;alert(1)") >= 6
+    assert text.count("<article>") == 6
+    assert "undecided" in text
+    assert "A is trajectory" in text
+    assert text.count("data:image/webp") == 6
+    assert "default-src 'none'" in text.replace("&#x27;", "'")

@@ -154,6 +154,7 @@ def _rule(text: str) -> Rule:
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Further option of the judge's provider.")  # fmt: skip  # noqa: E501
 @click.option("--price", metavar="PROMPT,COMPLETION", help="Of the sampled model, in dollars per million tokens.")  # fmt: skip  # noqa: E501
 @click.option("--curve", "curve_path", metavar="FILE", help="Draw the score against N into this picture.")  # fmt: skip  # noqa: E501
+@click.option("--page", "page_path", metavar="FILE", help="Write an HTML page: trajectories side by side, their boxes, what judges said.")  # fmt: skip  # noqa: E501
 @click.option("--seed", default=0, show_default=True, help="Of chance, of orders and of intervals.")
 @json_option
 def select_command(
@@ -162,6 +163,7 @@ def select_command(
     judges: tuple[str, ...],
     judge_model: str | None,
     curve_path: str | None,
+    page_path: str | None,
     price: str | None,
     seed: int,
     as_json: bool,
@@ -197,6 +199,8 @@ def select_command(
         from groundingme.scale.figures import draw_curve
 
         draw_curve(run, curve_path, seed=seed)
+    if page_path:
+        _write_page(run, rows, page_path, seed)
     if as_json:
         print_json(_as_json(run, rows))
         return
@@ -209,6 +213,27 @@ def select_command(
     )
     for note in run.notes:
         click.echo(f"Note: {note}.")
+
+
+def _write_page(run: SampleRun, rows: Sequence[Row], path: str, seed: int) -> None:
+    from pathlib import Path
+
+    from groundingme.report.trajectories import trajectory_page
+    from groundingme.saving import load_run_data
+    from groundingme.store import write_atomically
+
+    dataset, why = load_run_data(run.folder)
+    if why:
+        click.echo(f"Note: {why}.", err=True)
+    text = trajectory_page(run, dataset, rows, seed=seed)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(Path(path), text.encode())
+    except OSError as error:
+        raise UsageError(
+            f"expected a page that can be written, got {path} ({error.strerror})"
+        ) from None
+    click.echo(f"Page: {Path(path).resolve().as_uri()}", err=True)
 
 
 def _as_json(run: SampleRun, rows: Sequence[Row]) -> dict[str, Any]:

@@ -121,21 +121,6 @@ def page(
     title = f"{run.data_name}: {', '.join(one.label for one in contents.marks[:3])}"
     if len(contents.marks) > 3:
         title += f" and {len(contents.marks) - 3} more"
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
-        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'; "
-        "require-trusted-types-for 'script'"
-    )
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("title", title),
-        tag("style", Html(style)),
-    )
     body = tag(
         "body",
         tag("a", "Skip to the summary", href="#summary", class_="skip"),
@@ -149,7 +134,27 @@ def page(
         tag("script", Html("\n".join(samples.pictures)), type="text/plain", id="pictures"),
         tag("script", Html(script)),
     )  # fmt: skip
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    return f"<!doctype html>\n{tag('html', head(title, script), body, lang='en')}\n"
+
+
+def head(title: str, script: str = "") -> Html:
+    """The head of a page that may load nothing and run nothing but that script."""
+    style = _static("report.css")
+    runs = f"script-src '{_digest(script)}'; " if script else ""
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; {runs}"
+        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
+    )
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="referrer", content="no-referrer"),
+        tag("title", title),
+        tag("style", Html(style)),
+    )
 
 
 def _static(name: str) -> str:
