@@ -223,7 +223,7 @@ def test_the_page_shows_trajectories_and_verdicts_and_runs_nothing(tmp_path: Pat
     evil = "</pre><script>alert(1)</script>"
     split = [Reply(f"{evil} {BOX}"), Reply('{"bbox_2d": null}')]
     descriptions = [one.description for one in load_dataset(DATA)]
-    script = {text: split for text in descriptions}
+    script = dict.fromkeys(descriptions, split)
 
     def reply(prompt: str) -> Reply:
         return Reply(evil + r" \boxed{A}")
@@ -241,7 +241,8 @@ def test_the_page_shows_trajectories_and_verdicts_and_runs_nothing(tmp_path: Pat
     assert "<script" not in text
     assert text.count("&lt;script&gt;alert(1)") >= 6
     assert text.count("<article>") == 6
-    assert "undecided" in text
+    assert "trajectory 0 wins" in text, "shown in both orders, A wins twice"
+    assert "trajectory 1 wins" in text
     assert "A is trajectory" in text
     assert text.count("data:image/webp") == 6
     assert "default-src 'none'" in text.replace("&#x27;", "'")
