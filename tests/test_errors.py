@@ -143,7 +143,7 @@ MISTAKES = [
     ("score bytes.dat --data data", "UTF-8"),
     ("score strangers.jsonl --data data", "'77'"),
     ("score nothing --data data", "without generations.jsonl"),
-    ("score fake.tsv --data data", "columns a, b"),
+    ("score fake.tsv --data data", "columns 'a', 'b'"),
     ("score fake.xlsx --data data", "damaged"),
     ("score data/samples.jsonl --data data", "the keys 'id', 'image'"),
     ("score replies.jsonl --data data --subset Limited", "another subset"),

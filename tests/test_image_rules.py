@@ -107,7 +107,7 @@ def test_a_given_quality_and_a_rule() -> None:
 
 def test_rules_of_families_shrink_only() -> None:
     rules = [row.image for row in families() if row.image.resize]
-    assert len(rules) == 4
+    assert len(rules) == 5
     for rule in rules:
         for size in ((640, 480), (2250, 1500), (1500, 2250), (7680, 4320), (3, 9000)):
             w, h = rule.size(*size)

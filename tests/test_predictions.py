@@ -288,7 +288,7 @@ def test_damaged_tables_are_errors(tmp_path: Path) -> None:
     assert "row 3" in problem(tmp_path, b"index,prediction\n1,x\n1,y\n")
     assert "row 3" in problem(tmp_path, b"index,prediction\n1,x\n2\n")
     other = workbook(tmp_path / "other.xlsx", [["a", "b"], [0, "x"]]).read_bytes()
-    assert "columns a, b" in problem(tmp_path, other)
+    assert "columns 'a', 'b'" in problem(tmp_path, other)
     assert "columns" in problem(tmp_path, workbook(tmp_path / "no.xlsx", []).read_bytes())
 
 
