@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-all lint bench grounder clean
+.PHONY: demo test test-all lint audit fuzz bench grounder clean
 
 demo: $(VENV)/core
 	$(BIN)/groundingme demo --out demo
@@ -20,6 +20,18 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known holes in what is installed (needs the net), and risky code; docs/security.md explains what
+# is left out.
+audit: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet bandit pip-audit
+	$(BIN)/bandit --quiet --recursive src --skip B101,B311,B614,B615
+	$(BIN)/pip-audit --skip-editable
+
+# An hour of hostile replies; FUZZ_SECONDS says otherwise. The corpus is in .fuzz/.
+fuzz: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet atheris
+	$(BIN)/python tests/fuzz/replies.py .fuzz -max_total_time=$${FUZZ_SECONDS:-3600}
 
 bench: $(VENV)/dev
 	$(BIN)/python bench/run.py

@@ -28,7 +28,8 @@ PIECES = (
     "<|begin_of_box|>", "<bbox>", "<|det|>", "\\boxed{", "<loc_1>", "<loc0002>", "<think>",
     "</think>", "◁/think▷", "[/THINK]", "<|channel|>final<|message|>", "```json\n", "x1", "y_max=3",
     "left: 4", "Answer: ", "no matching object", "not found in the image", "none of ", "I cannot",
-    "sorry", "Error:", "没有匹配", "見つかりません", "İ", "ſ", "\u3000", "\x00", "٣", "½", "if ",
+    "sorry", "Error:", "没有匹配", "見つかりません", "İ", "ı", "ſ", "Infinİty", "ınf",
+    "x_mİn: 1, ", "\u3000", "\x00", "٣", "½", "if ",
     "other ",
 )  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=20).map("".join)

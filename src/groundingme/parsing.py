@@ -51,7 +51,8 @@ from groundingme.rejection_words import find_rejection, is_error, is_refusal, is
 from groundingme.schema import Answer
 
 _NUM = r"[-+]?+(?:\d{1,400}+(?:\.\d{0,400}+)?+|\.\d{1,400}+)(?:[eE][-+]?+\d{1,6}+)?+"
-_VALUE = rf"(?:{_NUM}|[-+]?+(?:NaN|Infinity|inf)\b)"
+# ASCII alone: ignoring case, the i of "inf" would be a dotless one too, which is no number.
+_VALUE = rf"(?:{_NUM}|[-+]?+(?a:NaN|Infinity|inf)\b)"
 # A number may stand in quotes, in a bracket pair of its own corner, or in a token of its own.
 _SEP = r"[\s\"'\])}>|,，、;]{1,200}+[\s\"'\[({<|]{0,200}+"
 _FOUR = re.compile(
@@ -72,11 +73,11 @@ _KEYS = (
     r"(?:bbox_?2d|box_?2d|bboxes|bbox(?:_xyxy|_coordinates)?|boxes|bounding[_ ]?box(?:es)?"
     r"(?:_2d|[_ ]coordinates?)?|coordinates?|coords|box)"
 )
-# The look at the first character keeps the scan fast where nothing begins. Openers belong to
+# The look at the first characters keeps the scan fast where nothing begins. Openers belong to
 # their anchor, so a run of them is scanned once.
 _ANCHOR = re.compile(
     rf"""
-    (?=[\\"'“<\[(xylrtbca坐座边邊答])
+    (?=[\\"'“<\[(xyltbca坐座边邊答])(?=[\\"'“<\[(坐座边邊答]|\b[xylt]|b[bo]|co|an|lo)
     (?: (?P<key>\\?["'“]{_KEYS}\\?["'”]\s*+[:=]\s*+ | \b{_KEYS}\s{{0,4}}[:=]\s*+)
       | (?P<wrap><\|?box(?:_start)?\|?>|<\|begin_of_box\|>|<bbox>|<\|?det\|?>|\\boxed\{{)
       | (?P<loc>(?:<\|?loc_?\d{{1,5}}\|?>\s?){{4}})
@@ -98,7 +99,7 @@ _NULL = re.compile(
 _CUT_NULL = re.compile(r"(?:n|nu|nul|no|non)?", re.IGNORECASE)
 _STRING = re.compile(r"\"([^\"\n]{1,400}+)\"|'([^'\n]{1,400}+)'")
 _CORNERS = re.compile(
-    r"[\s,;{]*+[\"']?(?P<name>[xy]_?(?:[12]|min|max)|left|top|right|bottom)[\"']?\s*+[:=]\s*+"
+    r"[\s,;{]*+[\"']?(?P<name>(?a:[xy]_?(?:[12]|min|max)|left|top|right|bottom))[\"']?\s*+[:=]\s*+"
     rf"[\"']?(?P<number>{_VALUE})(?:px)?[\"']?",
     re.IGNORECASE,
 )
@@ -146,7 +147,7 @@ _WRAP_END = re.compile(r"</|\|>|\}|\]")
 _LONGEST = 4000
 """Characters in which the value of a box must end."""
 _MOST = 20_000
-"""Places, counted from the end, where an answer is looked for: a reply of 10 MB may have millions."""
+"""Places, counted from the end, where an answer is looked for; 10 MB may have millions."""
 
 _LENGTH = ("length", "max_tokens", "MAX_TOKENS")
 _FILTER = ("content_filter", "content-filter", "SAFETY", "sensitive", "RECITATION")

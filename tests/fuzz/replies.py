@@ -32,7 +32,7 @@ TOKENS = (
     "```", "x1", "y_max", "left", "(1,2),(3,4)", "bounding box is ", "Answer: ", "coordinates",
     "no matching object", "If no matching object is found, output ", "I cannot", "sorry", "Error:",
     "没有匹配", "坐标", "答案", "not found in the image", "nothing", "none", "other ", "if ", "、",
-    "，", "“", "”", "\u3000", "İ", "ſ", "K", "\\\"", "}, {", "], [",
+    "，", "“", "”", "\u3000", "İ", "ı", "ſ", "Infinİty", "x_mİn", "\\\"", "}, {", "], [",
 )  # fmt: skip
 KEPT = Path(__file__).resolve().parents[1] / "data" / "replies"
 REPEAT = 0xF8

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
+import pickle  # nosec B403
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
