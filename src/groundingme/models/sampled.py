@@ -80,10 +80,7 @@ class Sampled(Model):
         return msgspec.structs.replace(
             replies[0],
             confidence=agreement(
-                [
-                    parse(one.text, one.reasoning, finish_reason=one.finish_reason)
-                    for one in replies
-                ]
+                [parse(one.text, one.reasoning, finish_reason=one.finish_reason) for one in replies]
             ),
             prompt_tokens=_total([one.prompt_tokens for one in replies]),
             completion_tokens=_total([one.completion_tokens for one in replies]),
