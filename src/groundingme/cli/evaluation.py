@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundingme.cli.options import auto_or_number, data_options, json_option, open_cache, pairs
+from groundingme.cli.options import (
+    auto_or_number,
+    data_options,
+    json_option,
+    open_cache,
+    pairs,
+    provider_options,
+)
 from groundingme.errors import JobError, UsageError
 from groundingme.terminal import say, visible_json
 
@@ -81,17 +88,9 @@ def eval_command(
             "benchmark, --data scenes for scenes drawn here, or a folder of your own"
         )
     from groundingme import progress
-    from groundingme.cli.options import json_object
     from groundingme.evaluation import evaluate
 
-    provider: dict[str, Any] = {
-        name: value
-        for name in ("base_url", "api_key_env", "timeout")
-        if (value := settings.pop(name)) is not None
-    }
-    if extra_body:
-        provider["extra_body"] = json_object(extra_body, "--extra-body")
-    provider.update(pairs(options, "--option"))
+    provider = provider_options(settings, extra_body, options)
     if headers:
         provider["headers"] = pairs(headers, "--header")
     if dry_run:

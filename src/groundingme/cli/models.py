@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundingme.cli.options import json_object, json_option, pairs, print_json, print_table
+from groundingme.cli.options import (
+    json_option,
+    print_json,
+    print_table,
+    provider_options,
+)
 
 if TYPE_CHECKING:
     from groundingme.asking import Asking
@@ -234,14 +239,7 @@ def calibrate_command(
     from groundingme.models import load_model
     from groundingme.readings import path_of_calibrations
 
-    provider: dict[str, Any] = {
-        name: value
-        for name in ("base_url", "api_key_env", "timeout")
-        if (value := settings.pop(name)) is not None
-    }
-    if extra_body:
-        provider["extra_body"] = json_object(extra_body, "--extra-body")
-    provider.update(pairs(options, "--option"))
+    provider = provider_options(settings, extra_body, options)
     asked = load_model(model, **provider)
     how = resolve(asked, prompt=settings["prompt"], thinking=settings["thinking"])
     found = calibrate(

@@ -80,6 +80,25 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     return value
 
 
+def provider_options(
+    settings: dict[str, Any], extra_body: str | None, options: Iterable[str]
+) -> dict[str, Any]:
+    """What is meant for the provider: taken out of `settings`, from `--extra-body`, `--option`.
+
+    Raises:
+        UsageError: One of them cannot be read.
+    """
+    provider: dict[str, Any] = {
+        name: value
+        for name in ("base_url", "api_key_env", "timeout")
+        if (value := settings.pop(name)) is not None
+    }
+    if extra_body:
+        provider["extra_body"] = json_object(extra_body, "--extra-body")
+    provider.update(pairs(options, "--option"))
+    return provider
+
+
 def open_cache() -> Cache:
     """The user's cache of replies."""
     from groundingme.cache import Cache

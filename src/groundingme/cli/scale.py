@@ -10,11 +10,11 @@ import click
 
 from groundingme.cli.options import (
     data_options,
-    json_object,
     json_option,
     open_cache,
     pairs,
     print_json,
+    provider_options,
 )
 from groundingme.errors import JobError, UsageError
 
@@ -70,14 +70,7 @@ def sample_command(
     from groundingme import progress
     from groundingme.scale.sampling import sample
 
-    provider: dict[str, Any] = {
-        name: value
-        for name in ("base_url", "api_key_env", "timeout")
-        if (value := settings.pop(name)) is not None
-    }
-    if extra_body:
-        provider["extra_body"] = json_object(extra_body, "--extra-body")
-    provider.update(pairs(options, "--option"))
+    provider = provider_options(settings, extra_body, options)
     result = sample(
         model,
         settings.pop("data"),

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from groundingme.judges import Ask, Candidate, Judge
+from groundingme.judges import Ask, Candidate, Judge, read_letter
 from groundingme.judges.pictures import whole
 from groundingme.judges.words import VIEW
-from groundingme.protocols import BOX, OUTCOMES, REJECTED
+from groundingme.protocols import BOX, REJECTED
 from groundingme.scale.court import Case, Court, play_all
 from groundingme.scale.knockout import Contest, knockout
 from groundingme.scale.select import Choice, majority, pick, representatives
@@ -119,8 +119,6 @@ class Presence(Judge):
         return [Ask(prompt, whole(sample))]
 
     def verdict(self, replies: Sequence[str]) -> int | None:
-        from groundingme.judges import read_letter
-
         return read_letter(replies[0])
 
 
@@ -149,7 +147,6 @@ def presence_then_place(hearing: Hearing, court: Court) -> Choice:
             outcome[row], box[row], index[row] = REJECTED, np.nan, -1
         elif answer == 0 and has_box[row]:
             outcome[row], box[row], index[row] = BOX, t.boxes[row, best[row]], best[row]
-    assert OUTCOMES[REJECTED] == "rejected"
     return Choice(outcome, box, index)
 
 

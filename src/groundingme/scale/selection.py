@@ -357,7 +357,8 @@ def _dollars(
     for row, id in enumerate(t.ids if price else ()):
         for k in range(t.n):
             one = generations.get((id, k))
-            cost = price.of(one) if price and one and not one.failure else 0.0
+            paid = one is not None and not one.failure and not one.cached
+            cost = price.of(one) if price and one and paid else 0.0
             found[row, k] = np.nan if cost is None else cost
     return found
 
