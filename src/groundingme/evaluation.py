@@ -14,9 +14,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 import groundingme
 from groundingme import controls, predictions, protocols, readings
-from groundingme.asking import AUTO, reading_of_run, resolve
+from groundingme.asking import AUTO, Asking, reading_of_run, resolve
 from groundingme.cache import Cache, Cached
 from groundingme.costs import Price, Spending, find_price, parse_price
 from groundingme.datasets import Dataset, load_dataset
@@ -110,48 +112,16 @@ def evaluate(
         FatalError: No request can succeed (wrong key, unknown model); what was done is kept.
     """
     check_protocol(protocol)
-    for name, value, least in (
-        ("concurrency", 1 if concurrency is None else concurrency, 1),
-        ("rpm", 1 if rpm is None else rpm, 1),
-        ("tpm", 1 if tpm is None else tpm, 1),
-        ("max_tokens", max_tokens, 1),
-        ("temperature", temperature, 0),
-        ("limit", 1 if limit is None else limit, 1),
-    ):
-        if not value >= least:
-            raise UsageError(f"expected {name} of {least} or more, got {value}")
-    if not 0 <= max_failed <= 1:
-        raise UsageError(f"expected max_failed as a share from 0 to 1, got {max_failed}")
-    dataset = load_dataset(data, split=split) if isinstance(data, str) else data
-    dataset = selected(dataset, subset, limit)
-    if control:
-        dataset = controls.apply(dataset, control)
-    asked = load_model(model, **options) if isinstance(model, str) else model
-    asked = Cached(asked, cache) if cache else asked
-    how = resolve(asked, coords=coords, prompt=prompt, thinking=thinking)
-    spending = spending_for(asked.name, price, budget)
-    run = Run(
-        model=asked.name,
-        data=data if isinstance(data, str) else dataset.source,
-        data_name=dataset.name,
-        data_fingerprint=dataset.fingerprint,
-        samples=len(dataset),
-        subset=subset,
-        limit=limit,
-        prompt=how.template,
-        settings={
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "jpeg_quality": jpeg_quality,
-            **({"split": split} if split else {}),
-            **({"control": controls.canonical(control)} if control else {}),
-            **how.settings(),
-            **asked.settings(),
-        },
-        coords=how.coords,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=versions(),
-    )
+    check_numbers(
+        concurrency=concurrency, rpm=rpm, tpm=tpm, max_tokens=max_tokens, temperature=temperature,
+        limit=limit, max_failed=max_failed,
+    )  # fmt: skip
+    job = prepare(
+        model, data, coords=coords, prompt=prompt, thinking=thinking, split=split, subset=subset,
+        limit=limit, temperature=temperature, max_tokens=max_tokens, jpeg_quality=jpeg_quality,
+        control=control, price=price, budget=budget, cache=cache, options=options,
+    )  # fmt: skip
+    dataset, asked, how, run, spending = job.dataset, job.model, job.how, job.run, job.spending
     if retry_failed and not RunFolder.find(out, run):
         raise UsageError(f"expected a run to ask failed samples of again, got none in {out}")
     folder = RunFolder.find_or_create(out, run)
@@ -221,6 +191,117 @@ def evaluate(
         result.notes = (*notes, *result.notes, *damage)
         save_scores(result, folder.path)
     return result
+
+
+def check_numbers(
+    *,
+    concurrency: int | None,
+    rpm: float | None,
+    tpm: float | None,
+    max_tokens: int,
+    temperature: float,
+    limit: int | None,
+    max_failed: float,
+) -> None:
+    """Raises `UsageError` where a number cannot be; None stands for what was left out."""
+    for name, value, least in (
+        ("concurrency", concurrency, 1),
+        ("rpm", rpm, 1),
+        ("tpm", tpm, 1),
+        ("max_tokens", max_tokens, 1),
+        ("temperature", temperature, 0),
+        ("limit", limit, 1),
+    ):
+        if value is not None and not value >= least:
+            raise UsageError(f"expected {name} of {least} or more, got {value}")
+    if not 0 <= max_failed <= 1:
+        raise UsageError(f"expected max_failed as a share from 0 to 1, got {max_failed}")
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is asked what, and how, before anything is asked.
+
+    Attributes:
+        dataset: The samples.
+        model: Through the cache, where there is one.
+        how: It is asked and read.
+        run: The manifest.
+        spending: Nothing so far, with the budget.
+    """
+
+    dataset: Dataset
+    model: Model
+    how: Asking
+    run: Run
+    spending: Spending
+
+
+def prepare(
+    model: str | Model,
+    data: str | Dataset,
+    *,
+    coords: str,
+    prompt: str,
+    thinking: str | int | bool | None,
+    split: str | None,
+    subset: str,
+    limit: int | None,
+    temperature: float,
+    max_tokens: int,
+    jpeg_quality: int | None,
+    price: str | Price | None,
+    budget: float | None,
+    cache: Cache | None,
+    options: Mapping[str, Any],
+    control: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Job:
+    """What `evaluate` and sampling do before they ask; arguments as `evaluate` takes them.
+
+    Args:
+        model: And those that follow: see `evaluate`.
+        options: For the provider.
+        settings: Further ones of the run, which make it another than one without them.
+
+    Raises:
+        UsageError: An argument that cannot be.
+    """
+    dataset = selected(_dataset(data, split), subset, limit)
+    if control:
+        dataset = controls.apply(dataset, control)
+    asked = load_model(model, **options) if isinstance(model, str) else model
+    asked = Cached(asked, cache) if cache else asked
+    how = resolve(asked, coords=coords, prompt=prompt, thinking=thinking)
+    run = Run(
+        model=asked.name,
+        data=data if isinstance(data, str) else dataset.source,
+        data_name=dataset.name,
+        data_fingerprint=dataset.fingerprint,
+        samples=len(dataset),
+        subset=subset,
+        limit=limit,
+        prompt=how.template,
+        settings={
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "jpeg_quality": jpeg_quality,
+            **(settings or {}),
+            **({"split": split} if split else {}),
+            **({"control": controls.canonical(control)} if control else {}),
+            **how.settings(),
+            **asked.settings(),
+        },
+        coords=how.coords,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=versions(),
+    )
+    return Job(
+        dataset=dataset,
+        model=asked,
+        how=how,
+        run=run,
+        spending=spending_for(asked.name, price, budget),
+    )
 
 
 def spending_for(model: str, price: str | Price | None, budget: float | None) -> Spending:

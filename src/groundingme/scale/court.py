@@ -7,10 +7,10 @@ trajectories, so that a later command, or one after Ctrl-C, asks only what is ne
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -28,6 +28,8 @@ from groundingme.store import RunFolder
 Orders: TypeAlias = Literal["both", "random", "given"]
 
 VERDICTS = "verdicts.jsonl"
+BUDGET = "the budget had ended"
+"""Failure of a verdict that was not asked for."""
 
 
 class Interrupted(Exception):  # noqa: N818 - no error
@@ -71,6 +73,7 @@ class Tally(msgspec.Struct):
         pairs: Pairs that were decided upon.
         undecided: Of them, those without a winner: the majority decided.
         failed: Of those, the ones without a readable reply at all.
+        unasked: Of the undecided, those that were not asked in full, because the budget had ended.
         shown: Showings that ended with a winner.
         first: Of them, those that went to the answer shown first.
     """
@@ -78,6 +81,7 @@ class Tally(msgspec.Struct):
     pairs: int = 0
     undecided: int = 0
     failed: int = 0
+    unasked: int = 0
     shown: int = 0
     first: int = 0
 
@@ -85,6 +89,36 @@ class Tally(msgspec.Struct):
     def first_share(self) -> float:
         """Share of verdicts for the answer shown first: 0.5 without position bias; NaN of none."""
         return self.first / self.shown if self.shown else float("nan")
+
+
+class Purse:
+    """One budget for all judges of a command, with what their folders cost in earlier sessions.
+
+    Args:
+        spending: Price and budget of the judging model.
+    """
+
+    def __init__(self, spending: Spending) -> None:
+        self.spending = spending
+        self.unasked = 0
+        self._counted: set[Path] = set()
+
+    def open(self, folder: RunFolder, generations: Iterable[Generation]) -> None:
+        """Counts what a folder holds, once."""
+        if folder.path not in self._counted:
+            self._counted.add(folder.path)
+            self.spending.add_all(generations)
+
+    def stopped(self) -> str:
+        """Why questions were not asked, in one line; "" where the budget is not why."""
+        if not self.unasked:
+            return ""
+        spent = self.spending
+        return (
+            f"stopped at the budget of ${spent.budget:g}: ${spent.dollars:.4f} are spent on the "
+            f"judge, the next question could cost ${spent.largest:.4f}, and {self.unasked} "
+            "comparisons fell back to the majority; the same command with a larger --budget goes on"
+        )
 
 
 class Court:
@@ -97,9 +131,13 @@ class Court:
         orders: `both` shows each pair twice and counts only what agrees; `random` shows it once,
             in an order that the seed decides; `given` in the order of the case.
         seed: Of the orders.
-        concurrency: Questions in flight at once.
+        concurrency: Questions in flight at once; None finds out how many the server can take.
         max_tokens: Of a reply.
         retry: When to ask again.
+        rpm: Most questions a minute.
+        tpm: Most tokens a minute.
+        purse: What may be spent; None knows no bounds. Where it is empty no judge is asked, and
+            the majority decides.
         tell: Told in a line when everything waits.
     """
 
@@ -111,17 +149,23 @@ class Court:
         *,
         orders: Orders = "both",
         seed: int = 0,
-        concurrency: int = 16,
+        concurrency: int | None = 16,
         max_tokens: int = 8192,
         retry: RetryPolicy | None = None,
+        rpm: float | None = None,
+        tpm: float | None = None,
+        purse: Purse | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.judge, self.model = judge, model
         self.orders, self.seed = orders, seed
         self.tally = Tally()
-        self.spending = Spending(price=find_price(model.name))
-        self._concurrency, self._max_tokens = concurrency, max_tokens
-        self._retry, self._tell = retry, tell
+        self._purse = purse or Purse(Spending(price=find_price(model.name)))
+        self.spending = Spending(price=self._purse.spending.price)
+        self._max_tokens = max_tokens
+        self._pace: dict[str, Any] = {
+            "concurrency": concurrency, "rpm": rpm, "tpm": tpm, "retry": retry, "tell": tell,
+        }  # fmt: skip
         run = Run(
             model=model.name,
             data=f"judge/{judge.name}",
@@ -134,7 +178,9 @@ class Court:
         )
         self.folder = RunFolder.find_or_create(folder / "judges", run)
         self._known = {k: v for k, v in self.folder.generations().items() if not v.failure}
+        self._purse.open(self.folder, self._known.values())
         self._used: set[str] = set()
+        self._unasked: set[str] = set()
 
     def hear(self, cases: Sequence[Case]) -> list[int | None]:
         """The winning trajectory of each pair, or None; questions of all pairs go out at once.
@@ -157,8 +203,11 @@ class Court:
             winners = {one.winner for one in mine}
             winner = winners.pop() if len(winners) == 1 else None
             self.tally.pairs += 1
+            unasked = winner is None and any(one.failure == BUDGET for one in mine)
             self.tally.undecided += winner is None
-            self.tally.failed += all(one.failure for one in mine)
+            self.tally.unasked += unasked
+            self.tally.failed += not unasked and all(one.failure for one in mine)
+            self._purse.unasked += unasked
             ruled.append(winner)
         return ruled
 
@@ -195,10 +244,15 @@ class Court:
                 self._used.add(key)
                 self.spending.add(self._known[key])
 
+        asked: set[str] = set()
+        bounded = self._purse.spending.budget is not None
+
         def sink(generation: Generation) -> None:
             self.folder.append(generation)
             self._used.add(generation.id)
             self.spending.add(generation)
+            self._purse.spending.add(generation)
+            asked.add(generation.id)
             if not generation.failure:
                 self._known[generation.id] = generation
 
@@ -211,14 +265,14 @@ class Court:
                     questions,
                     prompt="{description}",
                     sink=sink,
-                    concurrency=self._concurrency,
-                    retry=self._retry,
                     max_tokens=self._max_tokens,
-                    tell=self._tell,
+                    affords=self._purse.spending.affords if bounded else None,
+                    **self._pace,
                 )
             )
         if stopped:
             raise Interrupted
+        self._unasked = {one.id for one in questions} - asked
 
     def _verdict(
         self, sample: Sample, one: Candidate, other: Candidate, asks: list[Ask | None] | str
@@ -229,7 +283,8 @@ class Court:
         keys = [key_of(ask) if ask else "" for ask in asks]
         missing = [key for key in keys if key and key not in self._known]
         if missing:
-            return msgspec.structs.replace(empty, failure="no reply", asks=tuple(keys))
+            why = "no reply" if self._unasked.isdisjoint(missing) else BUDGET
+            return msgspec.structs.replace(empty, failure=why, asks=tuple(keys))
         replies = tuple(self._known[key].text if key else "" for key in keys)
         at = self.judge.verdict(replies)
         if at is not None:
@@ -239,7 +294,8 @@ class Court:
         return msgspec.structs.replace(empty, winner=winner, replies=replies, asks=tuple(keys))
 
     def _write(self, verdicts: Sequence[Verdict]) -> None:
-        lines = b"".join(msgspec.json.encode(one) + b"\n" for one in verdicts)
+        said = (one for one in verdicts if one.failure != BUDGET)
+        lines = b"".join(msgspec.json.encode(one) + b"\n" for one in said)
         with (self.folder.path / VERDICTS).open("ab") as file:
             file.write(lines)
 
@@ -257,7 +313,7 @@ class _Text(Model):
     needs_image = False
 
     def __init__(self, model: Model) -> None:
-        self.name = model.name
+        self.name, self.paced = model.name, model.paced
         self._model = model
 
     async def generate(self, request: Request) -> Generation:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,22 @@ import msgspec
 import numpy as np
 
 from groundingme import keys
-from groundingme.asking import AUTO, Asking, resolve
-from groundingme.cache import Cache, Cached
+from groundingme.asking import AUTO, Asking
+from groundingme.cache import Cache
 from groundingme.costs import Price, Spending
-from groundingme.datasets import Dataset, load_dataset
+from groundingme.datasets import Dataset
 from groundingme.errors import FatalError, RequestError, UsageError
-from groundingme.evaluation import DEFAULT_OUT, selected, spending_for, versions
+from groundingme.evaluation import DEFAULT_OUT, check_numbers, damage_note, prepare
 from groundingme.interrupting import run_to_end
-from groundingme.models import Model, Request, load_model
+from groundingme.models import Model, Request
 from groundingme.progress import Progress, Silent
-from groundingme.runner import RetryPolicy, ask
+from groundingme.result import MAX_FAILED
+from groundingme.runner import HOPELESS, RetryPolicy, ask
 from groundingme.saving import save_samples
 from groundingme.scale.selection import SAMPLED
 from groundingme.scale.stopping import Rule
 from groundingme.scale.trajectories import gather
-from groundingme.schema import Generation, Run, Sample
+from groundingme.schema import Generation, Sample
 from groundingme.store import RunFolder
 
 
@@ -42,6 +42,7 @@ class Sampling(msgspec.Struct, kw_only=True):
         interrupted: Whether Ctrl-C ended it.
         stopped: Why the budget ended it, in one line; "" where it did not.
         spending: Tokens and dollars of the folder.
+        max_failed: Share of the trajectories that were asked for which may fail.
         notes: What a user should know.
     """
 
@@ -54,7 +55,19 @@ class Sampling(msgspec.Struct, kw_only=True):
     interrupted: bool = False
     stopped: str = ""
     spending: Spending = msgspec.field(default_factory=lambda: Spending(price=None))
+    max_failed: float = MAX_FAILED
     notes: tuple[str, ...] = ()
+
+    @property
+    def incomplete(self) -> str:
+        """One line where too many trajectories failed, else ""."""
+        asked = self.replies + self.failed
+        if not self.failed or self.failed <= self.max_failed * asked:
+            return ""
+        return (
+            f"{self.failed} of {asked} trajectories failed, more than --max-failed allows; the "
+            "same command asks them again"
+        )
 
 
 def sample(
@@ -71,8 +84,11 @@ def sample(
     split: str | None = None,
     subset: str = "",
     limit: int | None = None,
-    concurrency: int = 16,
+    concurrency: int | None = None,
+    rpm: float | None = None,
+    tpm: float | None = None,
     retry: RetryPolicy | None = None,
+    max_failed: float = MAX_FAILED,
     max_tokens: int = 20480,
     jpeg_quality: int | None = None,
     price: str | Price | None = None,
@@ -106,48 +122,35 @@ def sample(
         raise UsageError(
             f"expected a temperature above 0, got {temperature}; at 0 all trajectories are one"
         )
-    dataset = load_dataset(data, split=split) if isinstance(data, str) else data
-    dataset = selected(dataset, subset, limit)
-    asked = load_model(model, **options) if isinstance(model, str) else model
-    asked = Cached(asked, cache) if cache else asked
-    how = resolve(asked, coords=coords, prompt=prompt, thinking=thinking)
-    spending = spending_for(asked.name, price, budget)
-    run = Run(
-        model=asked.name,
-        data=data if isinstance(data, str) else dataset.source,
-        data_name=dataset.name,
-        data_fingerprint=dataset.fingerprint,
-        samples=len(dataset),
-        subset=subset,
-        limit=limit,
-        prompt=how.template,
-        settings={
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "jpeg_quality": jpeg_quality,
-            SAMPLED: True,
-            **({"split": split} if split else {}),
-            **how.settings(),
-            **asked.settings(),
-        },
-        coords=how.coords,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=versions(),
-    )
-    folder = RunFolder.find_or_create(out, run)
+    check_numbers(
+        concurrency=concurrency, rpm=rpm, tpm=tpm, max_tokens=max_tokens, temperature=temperature,
+        limit=limit, max_failed=max_failed,
+    )  # fmt: skip
+    job = prepare(
+        model, data, coords=coords, prompt=prompt, thinking=thinking, split=split, subset=subset,
+        limit=limit, temperature=temperature, max_tokens=max_tokens, jpeg_quality=jpeg_quality,
+        price=price, budget=budget, cache=cache, options=options, settings={SAMPLED: True},
+    )  # fmt: skip
+    dataset, how, spending = job.dataset, job.how, job.spending
+    folder = RunFolder.find_or_create(out, job.run)
     with folder.lock():
         save_samples(dataset, folder.path)
         watcher = progress or Silent()
-        if how.warning:
-            watcher.note(how.warning)
-        session = _Session(folder, dataset, asked, how, n, spending, watcher)
+        for line in (folder.difference, how.warning):
+            if line:
+                watcher.note(line)
+        session = _Session(folder, dataset, job.model, how, n, spending, watcher)
+        damage = damage_note(folder)
         settings: dict[str, Any] = {
             "concurrency": concurrency,
+            "rpm": rpm,
+            "tpm": tpm,
             "retry": retry or RetryPolicy(),
             "temperature": temperature,
             "max_tokens": max_tokens,
             "jpeg_quality": jpeg_quality,
             "affords": None if budget is None else spending.affords,
+            "hopeless": None if session.done() or max_failed == 1 else HOPELESS,
         }
         watcher.start(session.pseudo(), session.done(), how.coords)
         try:
@@ -172,7 +175,8 @@ def sample(
         interrupted=session.interrupted,
         stopped=spending.stopped(missing),
         spending=spending,
-        notes=(how.warning,) if how.warning else (),
+        max_failed=max_failed,
+        notes=(*([how.warning] if how.warning else []), *damage),
     )
 
 
@@ -326,6 +330,7 @@ class _Several(Model):
         self.name = model.name
         self.needs_image = model.needs_image
         self.coords = model.coords
+        self.paced = model.paced
         self.switches_thinking = model.switches_thinking
         self.wanted: dict[str, list[int]] = {}
         self.others: dict[str, list[Generation]] = {}

@@ -20,8 +20,9 @@ from groundingme.saving import load_run_data, load_samples
 from groundingme.scale import stopping
 from groundingme.scale.court import Court, Tally
 from groundingme.scale.judged import Hearing
+from groundingme.scale.kept import Heard, load_choices, save_choice
 from groundingme.scale.select import SELECTORS, Choice, mean_of_n, pass_at
-from groundingme.scale.trajectories import Trajectories, gather
+from groundingme.scale.trajectories import Trajectories, gather, keep
 from groundingme.schema import Generation, Run
 from groundingme.store import RunFolder, list_runs
 from groundingme.taxonomy import L1
@@ -100,7 +101,7 @@ class _Way(msgspec.Struct, frozen=True):
     name: str
     right: Floats
     used: Floats
-    court: Sequence[Court] = ()
+    court: Sequence[Heard] = ()
     expected: bool = False
 
 
@@ -132,7 +133,7 @@ def load_sample_run(path: str | Path, *, images: bool = False) -> SampleRun:
         notes += [why] if why else []
     else:
         dataset = load_samples(folder)
-    t = gather(dataset.samples, generations, n, folder.run.coords)
+    t = keep(gather(dataset.samples, generations, n, folder.run.coords))
     missing = int((t.outcome == 3).sum())
     if missing:
         notes.append(
@@ -182,7 +183,7 @@ def select(
 
     Args:
         run: Stored trajectories.
-        by: Names in `WAYS` and of `judged`, or `all`.
+        by: Names in `WAYS`, of `judged`, and of judged selections that were kept, or `all`.
         judged: Selectors that ask judges, by name.
         price: Of the sampled model; looked up by default.
         seed: Of chance and of the bootstrap.
@@ -194,7 +195,8 @@ def select(
         UnknownNameError: No selector has that name.
         UsageError: `by` is empty.
     """
-    ways = {**WAYS, **dict.fromkeys(judged or {})}
+    earlier = load_choices(run.folder.path, run.t)
+    ways = {**WAYS, **dict.fromkeys(judged or {}), **dict.fromkeys(earlier)}
     wanted = list(ways) if "all" in by else list(by)
     if not wanted:
         raise UsageError(f"expected selectors, got none; known: {', '.join(ways)}")
@@ -208,7 +210,11 @@ def select(
     for name in (name for name in ways if name in wanted):
         if judged and name in judged:
             choice, courts = judged[name](hearing)
+            save_choice(run.folder.path, name, run.t, choice, courts)
             found.append(_Way(name, _as_float(choice.right(run.t)), _all(run.t), courts))
+        elif name in earlier:
+            choice, told = earlier[name]
+            found.append(_Way(name, _as_float(choice.right(run.t)), _all(run.t), told))
         else:
             found.append(WAYS[name](run, np.random.default_rng(seed)))
     return _rows(run, found, price or find_price(run.folder.run.model), seed)
@@ -269,7 +275,7 @@ WAYS: dict[str, Callable[[SampleRun, np.random.Generator], _Way]] = {
 
 def _rows(run: SampleRun, ways: Sequence[_Way], price: Price | None, seed: int) -> list[Row]:
     t = run.t
-    clusters = stats.cluster_codes(_images(run))
+    clusters = image_codes(run)
     mean = mean_of_n(t)
     majority = SELECTORS["majority"](t, np.random.default_rng(seed)).right(t)
     right = np.stack([way.right for way in ways], axis=1)
@@ -314,14 +320,14 @@ def _rows(run: SampleRun, ways: Sequence[_Way], price: Price | None, seed: int) 
     return rows
 
 
-def _images(run: SampleRun) -> list[str]:
-    """One key a sample: the same for samples on the same image."""
+def image_codes(run: SampleRun) -> NDArray[np.int64]:
+    """One number a sample, shape `(S,)`: the same for samples on the same image."""
     keys = []
     for id in run.t.ids:
         found = (run.generations.get((id, k)) for k in range(run.t.n))
         digest = next((one.image_digest for one in found if one and one.image_digest), "")
         keys.append(digest or f"sample {id}")
-    return keys
+    return stats.cluster_codes(keys)
 
 
 class _Costs:
@@ -372,7 +378,7 @@ def _used(values: Floats, way: _Way) -> Floats:
     return np.asarray(np.where(taken, known, 0.0).sum(axis=1))
 
 
-def _tally(courts: Sequence[Court]) -> Tally | None:
+def _tally(courts: Sequence[Heard]) -> Tally | None:
     if not courts:
         return None
     fields = msgspec.structs.fields(Tally)
@@ -392,7 +398,7 @@ def table(rows: Sequence[Row]) -> Table:
     if any(row.dollars is not None for row in rows):
         heads.append("$")
     if any(row.judge for row in rows):
-        heads += ["pairs", "undecided", "failed", "first"]
+        heads += ["pairs", "undecided", "failed", "not asked", "first"]
     for head in heads:
         made.add_column(head, justify="right")
     for row in rows:
@@ -411,8 +417,9 @@ def table(rows: Sequence[Row]) -> Table:
         if "pairs" in heads:
             j = row.judge
             cells += (
-                [str(j.pairs), str(j.undecided), str(j.failed), _percent(j.first_share)]
-                if j else ["·"] * 4
+                [str(j.pairs), str(j.undecided), str(j.failed), str(j.unasked),
+                 _percent(j.first_share)]
+                if j else ["·"] * 5
             )  # fmt: skip
         made.add_row(row.name, *cells)
     return made

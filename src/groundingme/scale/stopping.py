@@ -7,7 +7,7 @@ are clusters of boxes, and all rejections are one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import comb
 from typing import TypeAlias
@@ -15,8 +15,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from groundingme.scale.select import Choice, majority
-from groundingme.scale.trajectories import Trajectories, clusters, sizes
+from groundingme.scale.select import Choice, Selector, majority
+from groundingme.scale.trajectories import Trajectories, clusters, keep, sizes
 
 Rule: TypeAlias = Callable[[Trajectories], NDArray[np.bool_]]
 """Shape `(S,)`: whether sampling can stop after these trajectories."""
@@ -48,12 +48,14 @@ def settled(size: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         Shape `(S,)`, in [0, 1].
     """
-    found = np.empty(len(size))
-    for row, counts in enumerate(size.astype(int).tolist()):
-        lead, *others = sorted((c for c in counts if c), reverse=True) or [0]
-        doubt = sum(1 - ahead(lead, other) for other in (*others, 0))
-        found[row] = max(0.0, 1 - doubt)
-    return found
+    counts = size.astype(np.intp)
+    lead = counts.max(axis=1)
+    # How likely an answer seen so often is commoner than one seen so much more often.
+    most = range(int(lead.max(initial=0)) + 1)
+    doubts = np.array([[1 - ahead(one, other) for other in most] for one in most])
+    others = np.where(counts > 0, doubts[lead[:, None], counts], 0.0).sum(axis=1)
+    doubt = np.where(lead > 0, others - doubts[lead, lead], 0.0) + doubts[lead, 0]
+    return np.asarray(np.maximum(0.0, 1 - doubt))
 
 
 def posterior(threshold: float = 0.8) -> Rule:
@@ -85,19 +87,38 @@ def replay(t: Trajectories, rule: Rule, least: int = 2) -> tuple[NDArray[np.intp
         How many trajectories each sample needed, shape `(S,)`, and the majority's answer among
         them.
     """
-    used = np.full(len(t), t.n, dtype=np.intp)
-    first = majority(t, np.random.default_rng(0))
-    outcome, boxes, index = first.outcome.copy(), first.boxes.copy(), first.index.copy()
-    going = np.ones(len(t), dtype=bool)
-    for k in range(least, t.n):
-        part = t.first(k)
-        stops = going & rule(part)
-        if stops.any():
-            choice = majority(part, np.random.default_rng(0))
-            outcome[stops], boxes[stops] = choice.outcome[stops], choice.boxes[stops]
-            index[stops], used[stops] = choice.index[stops], k
-            going &= ~stops
-    return used, Choice(outcome, boxes, index)
+    return replay_all(t, [rule], least)[0]
+
+
+def replay_all(
+    t: Trajectories, rules: Sequence[Rule], least: int = 2, choose: Selector = majority
+) -> list[tuple[NDArray[np.intp], Choice]]:
+    """The same for several rules at once, which costs hardly more than one.
+
+    Args:
+        t: All trajectories.
+        rules: When to stop.
+        least: Trajectories before a rule is asked at all, 1 or more.
+        choose: Takes the answer among those that were needed.
+    """
+    rng = np.random.default_rng(0)
+    # From all trajectories backwards, so that the earliest moment to stop is written last.
+    choice = choose(t, rng)
+    found = [(np.full(len(t), t.n, dtype=np.intp), copied(choice)) for _ in rules]
+    for k in range(t.n - 1, least - 1, -1):
+        part = keep(t.first(k))
+        choice = choose(part, rng)
+        for rule, (used, taken) in zip(rules, found, strict=True):
+            stops = rule(part)
+            used[stops] = k
+            taken.outcome[stops], taken.boxes[stops] = choice.outcome[stops], choice.boxes[stops]
+            taken.index[stops] = choice.index[stops]
+    return found
+
+
+def copied(choice: Choice) -> Choice:
+    """The same answers in arrays of their own."""
+    return Choice(choice.outcome.copy(), choice.boxes.copy(), choice.index.copy())
 
 
 def spent(t: Trajectories, used: NDArray[np.intp]) -> NDArray[np.float64]:

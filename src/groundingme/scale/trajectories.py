@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,6 +32,8 @@ class Trajectories(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         reasoning: Shape `(S, N)`: length of the reasoning, in tokens where the server counts
             them, else in characters.
         tokens: Shape `(S, N)`: completion tokens; NaN where the server does not count.
+        shared: What `agreement` gives, where it is kept; see `keep`.
+        label: What `clusters` gives, likewise.
     """
 
     ids: list[str]
@@ -43,6 +46,8 @@ class Trajectories(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     confidence: NDArray[np.float64]
     reasoning: NDArray[np.float64]
     tokens: NDArray[np.float64]
+    shared: NDArray[np.float64] | None = None
+    label: NDArray[np.intp] | None = None
 
     @property
     def n(self) -> int:
@@ -66,7 +71,25 @@ class Trajectories(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             confidence=self.confidence[rows, order],
             reasoning=self.reasoning[rows, order],
             tokens=self.tokens[rows, order],
+            shared=(
+                None
+                if self.shared is None
+                else self.shared[rows[..., None], order[:, :, None], order[:, None]]
+            ),
+            label=None,
         )
+
+    def of(self, rows: Sequence[int]) -> Trajectories:
+        """Some samples, in that order."""
+        at = np.array(rows, dtype=np.intp)
+        taken: dict[str, Any] = {}
+        for name in self.__struct_fields__:
+            column = getattr(self, name)
+            if isinstance(column, np.ndarray):
+                taken[name] = column[at]
+            elif isinstance(column, list):
+                taken[name] = [column[row] for row in at.tolist()]
+        return msgspec.structs.replace(self, **taken)
 
     def first(self, k: int) -> Trajectories:
         """The first K trajectories of each sample."""
@@ -175,6 +198,8 @@ def agreement(t: Trajectories) -> NDArray[np.float64]:
         Shape `(S, N, N)`, in [0, 1]: the IoU of two boxes, 1 for two rejections, else 0. What
         could not be read, or failed, agrees with nothing, itself included.
     """
+    if t.shared is not None:
+        return t.shared
     s, n = t.outcome.shape
     one = np.repeat(t.boxes[:, :, None], n, axis=2).reshape(-1, 4)
     other = np.repeat(t.boxes[:, None], n, axis=1).reshape(-1, 4)
@@ -206,6 +231,8 @@ def clusters(t: Trajectories, threshold: float = AGREE) -> NDArray[np.intp]:
     Returns:
         Shape `(S, N)`: the leader's index; -1 for what could not be read or failed.
     """
+    if t.label is not None and threshold == AGREE:
+        return t.label
     shared = agreement(t)
     near = shared >= threshold
     free = answered(t)
@@ -219,6 +246,15 @@ def clusters(t: Trajectories, threshold: float = AGREE) -> NDArray[np.intp]:
         label = np.where(members, leader[:, None], label)
         free &= ~members
     return label
+
+
+def keep(t: Trajectories) -> Trajectories:
+    """The same, with agreement and clusters kept for whoever asks for them again.
+
+    Agreement goes along where some trajectories are taken, clusters do not.
+    """
+    t = msgspec.structs.replace(t, shared=agreement(t))
+    return msgspec.structs.replace(t, label=clusters(t))
 
 
 def sizes(
