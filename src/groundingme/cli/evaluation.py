@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundingme.cli.options import (
-    auto_or_number,
+    asking_options,
     data_options,
     json_option,
     open_cache,
-    pairs,
+    pacing_options,
     provider_options,
+    retry_options,
+    retry_policy,
+    server_options,
 )
 from groundingme.errors import JobError, UsageError
 from groundingme.terminal import say, visible_json
 
 if TYPE_CHECKING:
     from groundingme.result import Result
-    from groundingme.runner import RetryPolicy
 
 INTERRUPTED = 130
 
@@ -29,12 +31,8 @@ INTERRUPTED = 130
 @click.argument("model", required=False)
 @data_options(required=False)
 @click.option("--protocol", default="strict", show_default=True, help="Whose scores to print.")
-@click.option("--coords", default="auto", show_default=True, help="How the model writes a box.")
-@click.option("--prompt", default="auto", show_default=True, help="unified, unified-yxyx, native, or a text with {description}.")  # fmt: skip  # noqa: E501
-@click.option("--thinking", metavar="on|off|N", help="Thinking, or a budget of N tokens. Default: the model's own way.")  # fmt: skip  # noqa: E501
-@click.option("--concurrency", metavar="auto|N", callback=auto_or_number, default="auto", show_default=True, help="Requests in flight at once; auto finds out what the server can take.")  # fmt: skip  # noqa: E501
-@click.option("--rpm", type=click.FloatRange(min=1), help="Most requests a minute.")
-@click.option("--tpm", type=click.FloatRange(min=1), help="Most tokens a minute.")
+@asking_options
+@pacing_options
 @click.option("--temperature", default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--max-tokens", default=20480, show_default=True, help="Most tokens of a reply.")
 @click.option("--jpeg-quality", type=click.IntRange(1, 95), help="Re-encode images; 75 as the published script. Default: the original bytes.")  # fmt: skip  # noqa: E501
@@ -43,29 +41,16 @@ INTERRUPTED = 130
 @click.option("--budget", type=float, help="Most dollars that the run may cost; it stops before.")
 @click.option("--cache", "use_cache", is_flag=True, help="Take replies that any run paid for from the cache; see `groundingme cache`.")  # fmt: skip  # noqa: E501
 @click.option("--out", default="runs", show_default=True, help="Folder of runs.")
-@click.option("--base-url", help="Address of an OpenAI-compatible server, up to and with /v1.")
-@click.option("--api-key-env", help="Environment variable that holds the key.")
-@click.option("--extra-body", help="JSON object merged into every request.")
-@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Sent with every request.")  # fmt: skip  # noqa: E501
-@click.option("--timeout", type=float, help="Seconds to wait for one reply.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Further option of the provider.")  # fmt: skip  # noqa: E501
-@click.option("--retries", type=click.IntRange(0), help="How often a failed request is asked again (7).")  # fmt: skip  # noqa: E501
-@click.option("--retry-for", type=click.FloatRange(min=0), help="Seconds after which it is not (900).")  # fmt: skip  # noqa: E501
+@server_options
+@retry_options
 @click.option("--retry-failed", is_flag=True, help="Ask only what failed in an earlier session.")
 @click.option("--max-failed", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Share of samples that may fail; beyond it the exit code is 1.")  # fmt: skip  # noqa: E501
-@click.option("--on-quota", type=click.Choice(["stop", "pause"]), default="stop", show_default=True, help="Pause: wait until it is refilled.")  # fmt: skip  # noqa: E501
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--dry-run", is_flag=True, help="Print the first request as JSON; send nothing.")
 @json_option
 def eval_command(
     model: str | None,
     data: str | None,
-    headers: tuple[str, ...],
-    options: tuple[str, ...],
-    extra_body: str | None,
-    retries: int | None,
-    retry_for: float | None,
-    on_quota: str,
     quiet: bool,
     dry_run: bool,
     use_cache: bool,
@@ -90,9 +75,8 @@ def eval_command(
     from groundingme import progress
     from groundingme.evaluation import evaluate
 
-    provider = provider_options(settings, extra_body, options)
-    if headers:
-        provider["headers"] = pairs(headers, "--header")
+    provider = provider_options(settings)
+    retry = retry_policy(settings)
     if dry_run:
         _dry_run(model, data or "scenes", settings, provider)
         return
@@ -100,7 +84,7 @@ def eval_command(
         model,
         data or "scenes",
         progress=progress.Quiet() if quiet else progress.for_terminal(),
-        retry=_retry(retries, retry_for, on_quota),
+        retry=retry,
         cache=open_cache() if use_cache else None,
         **settings,
         **provider,
@@ -124,17 +108,6 @@ def eval_command(
         )
     if not as_json:
         click.echo(f"Next: groundingme show {result.path} --wrong", err=True)
-
-
-def _retry(retries: int | None, retry_for: float | None, on_quota: str) -> RetryPolicy:
-    from groundingme.runner import RetryPolicy
-
-    given: dict[str, Any] = {"on_quota": on_quota}
-    if retries is not None:
-        given["attempts"] = retries + 1
-    if retry_for is not None:
-        given["total"] = retry_for
-    return RetryPolicy(**given)
 
 
 def _dry_run(model: str, data: str, settings: dict[str, Any], provider: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from groundingme.cli.options import (
     print_json,
     print_table,
     provider_options,
+    server_options,
 )
 
 if TYPE_CHECKING:
@@ -212,18 +213,12 @@ def _plain(text: str) -> str:
 @click.option("--thinking", metavar="on|off|N", help="As in eval.")
 @click.option("--concurrency", default=8, show_default=True, help="Requests in flight at once.")
 @click.option("--max-tokens", default=20480, show_default=True, help="Most tokens of a reply.")
-@click.option("--base-url", help="Address of an OpenAI-compatible server, up to and with /v1.")
-@click.option("--api-key-env", help="Environment variable that holds the key.")
-@click.option("--extra-body", help="JSON object merged into every request.")
-@click.option("--timeout", type=float, help="Seconds to wait for one reply.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Further option of the provider.")  # fmt: skip  # noqa: E501
+@server_options
 @click.option("--no-save", is_flag=True, help="Say what was found, and keep nothing.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 def calibrate_command(
     model: str,
-    options: tuple[str, ...],
-    extra_body: str | None,
     no_save: bool,
     quiet: bool,
     as_json: bool,
@@ -239,7 +234,7 @@ def calibrate_command(
     from groundingme.models import load_model
     from groundingme.readings import path_of_calibrations
 
-    provider = provider_options(settings, extra_body, options)
+    provider = provider_options(settings)
     asked = load_model(model, **provider)
     how = resolve(asked, prompt=settings["prompt"], thinking=settings["thinking"])
     found = calibrate(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from groundingme.cache import Cache
+    from groundingme.runner import RetryPolicy
 
 Command = Callable[..., Any]
 
@@ -39,6 +40,17 @@ json_option = click.option(
 )
 
 
+def grouped(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order in which the help shows them."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 def auto_or_number(context: click.Context, option: click.Parameter, text: str) -> int | None:
     """A callback for options that take `auto`, which becomes None, or a number of 1 or more."""
     if text == "auto":
@@ -46,6 +58,85 @@ def auto_or_number(context: click.Context, option: click.Parameter, text: str) -
     if not text.isdecimal() or int(text) < 1:
         raise click.BadParameter(f"expected auto or a number of 1 or more, got {text!r}")
     return int(text)
+
+
+asking_options = grouped(
+    click.option("--coords", default="auto", show_default=True, help="How the model writes a box."),
+    click.option(
+        "--prompt",
+        default="auto",
+        show_default=True,
+        help="unified, unified-yxyx, native, or a text with {description}.",
+    ),
+    click.option(
+        "--thinking",
+        metavar="on|off|N",
+        help="Thinking, or a budget of N tokens. Default: the model's own way.",
+    ),
+)
+"""How a model is asked and read."""
+
+pacing_options = grouped(
+    click.option(
+        "--concurrency",
+        metavar="auto|N",
+        callback=auto_or_number,
+        default="auto",
+        show_default=True,
+        help="Requests in flight at once; auto finds out what the server can take.",
+    ),
+    click.option("--rpm", type=click.FloatRange(min=1), help="Most requests a minute."),
+    click.option("--tpm", type=click.FloatRange(min=1), help="Most tokens a minute."),
+)
+"""How fast a model is asked."""
+
+retry_options = grouped(
+    click.option(
+        "--retries", type=click.IntRange(0), help="How often a failed request is asked again (7)."
+    ),
+    click.option(
+        "--retry-for", type=click.FloatRange(min=0), help="Seconds after which it is not (900)."
+    ),
+    click.option(
+        "--on-quota",
+        type=click.Choice(["stop", "pause"]),
+        default="stop",
+        show_default=True,
+        help="Pause: wait until it is refilled.",
+    ),
+)
+"""When a model is asked again: see `retry_policy`."""
+
+server_options = grouped(
+    click.option("--base-url", help="Address of an OpenAI-compatible server, up to and with /v1."),
+    click.option("--api-key-env", help="Environment variable that holds the key."),
+    click.option("--extra-body", help="JSON object merged into every request."),
+    click.option(
+        "--header", "headers", multiple=True, metavar="NAME=VALUE", help="Sent with every request."
+    ),
+    click.option("--timeout", type=float, help="Seconds to wait for one reply."),
+    click.option(
+        "--option",
+        "options",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Further option of the provider.",
+    ),
+)
+"""Where a model is, and what else its provider takes: see `provider_options`."""
+
+
+def retry_policy(settings: dict[str, Any]) -> RetryPolicy:
+    """What `retry_options` say, taken out of `settings`."""
+    from groundingme.runner import RetryPolicy
+
+    given: dict[str, Any] = {"on_quota": settings.pop("on_quota")}
+    retries, longest = settings.pop("retries"), settings.pop("retry_for")
+    if retries is not None:
+        given["attempts"] = retries + 1
+    if longest is not None:
+        given["total"] = longest
+    return RetryPolicy(**given)
 
 
 def pairs(items: Iterable[str], option: str) -> dict[str, str]:
@@ -80,10 +171,8 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     return value
 
 
-def provider_options(
-    settings: dict[str, Any], extra_body: str | None, options: Iterable[str]
-) -> dict[str, Any]:
-    """What is meant for the provider: taken out of `settings`, from `--extra-body`, `--option`.
+def provider_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """What is meant for the provider, taken out of `settings`: see `server_options`.
 
     Raises:
         UsageError: One of them cannot be read.
@@ -91,11 +180,13 @@ def provider_options(
     provider: dict[str, Any] = {
         name: value
         for name in ("base_url", "api_key_env", "timeout")
-        if (value := settings.pop(name)) is not None
+        if (value := settings.pop(name, None)) is not None
     }
-    if extra_body:
+    if extra_body := settings.pop("extra_body", None):
         provider["extra_body"] = json_object(extra_body, "--extra-body")
-    provider.update(pairs(options, "--option"))
+    provider.update(pairs(settings.pop("options", ()), "--option"))
+    if headers := settings.pop("headers", ()):
+        provider["headers"] = pairs(headers, "--header")
     return provider
 
 

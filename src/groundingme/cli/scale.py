@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundingme.cli.options import (
+    asking_options,
     data_options,
     json_option,
     open_cache,
-    pairs,
+    pacing_options,
     print_json,
     provider_options,
+    retry_options,
+    retry_policy,
+    server_options,
 )
 from groundingme.errors import JobError, UsageError
+from groundingme.terminal import say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from groundingme.models import Model
-    from groundingme.scale.court import Court
+    from groundingme.scale.court import Court, Purse
     from groundingme.scale.selection import Judged, Row, SampleRun
     from groundingme.scale.stopping import Rule
 
@@ -35,28 +38,22 @@ INTERRUPTED = 130
 @click.option("-n", "n", type=click.IntRange(2), default=16, show_default=True, help="Trajectories of each sample.")  # fmt: skip  # noqa: E501
 @click.option("--temperature", type=float, default=0.7, show_default=True, help="Above 0.")
 @click.option("--adaptive", metavar="RULE", help="Stop a sample early: posterior:0.8 (the leading answer is likely the commonest) or window:3 (the last 3 agree).")  # fmt: skip  # noqa: E501
-@click.option("--coords", default="auto", show_default=True, help="How the model writes a box.")
-@click.option("--prompt", default="auto", show_default=True, help="unified, unified-yxyx, native, or a text with {description}.")  # fmt: skip  # noqa: E501
-@click.option("--thinking", metavar="on|off|N", help="Thinking, or a budget of N tokens. Default: the model's own way.")  # fmt: skip  # noqa: E501
-@click.option("--concurrency", default=16, show_default=True, help="Requests in flight at once.")
+@asking_options
+@pacing_options
 @click.option("--max-tokens", default=20480, show_default=True, help="Most tokens of a reply.")
 @click.option("--jpeg-quality", type=click.IntRange(1, 95), help="Re-encode images. Default: the original bytes.")  # fmt: skip  # noqa: E501
 @click.option("--price", metavar="PROMPT,COMPLETION", help="Dollars per million tokens. Default: from the table of prices.")  # fmt: skip  # noqa: E501
 @click.option("--budget", type=float, help="Most dollars that the run may cost; it stops before.")
 @click.option("--cache", "use_cache", is_flag=True, help="Take replies that any run paid for from the cache.")  # fmt: skip  # noqa: E501
 @click.option("--out", default="runs", show_default=True, help="Folder of runs.")
-@click.option("--base-url", help="Address of an OpenAI-compatible server, up to and with /v1.")
-@click.option("--api-key-env", help="Environment variable that holds the key.")
-@click.option("--extra-body", help="JSON object merged into every request.")
-@click.option("--timeout", type=float, help="Seconds to wait for one reply.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Further option of the provider.")  # fmt: skip  # noqa: E501
+@server_options
+@retry_options
+@click.option("--max-failed", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Share of trajectories that may fail; beyond it the exit code is 1.")  # fmt: skip  # noqa: E501
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 def sample_command(
     model: str,
     adaptive: str | None,
-    options: tuple[str, ...],
-    extra_body: str | None,
     quiet: bool,
     use_cache: bool,
     as_json: bool,
@@ -70,12 +67,13 @@ def sample_command(
     from groundingme import progress
     from groundingme.scale.sampling import sample
 
-    provider = provider_options(settings, extra_body, options)
+    provider = provider_options(settings)
     result = sample(
         model,
         settings.pop("data"),
         adaptive=_rule(adaptive) if adaptive else None,
         cache=open_cache() if use_cache else None,
+        retry=retry_policy(settings),
         progress=progress.Quiet() if quiet else progress.for_terminal(),
         **settings,
         **provider,
@@ -92,14 +90,16 @@ def sample_command(
                 "prompt_tokens": result.spending.prompt_tokens,
                 "completion_tokens": result.spending.completion_tokens,
                 "dollars": result.spending.dollars if result.spending.price else None,
+                "notes": list(result.notes),
             }
         )
     else:
         saved = f", {result.saved:,} not needed" if result.saved else ""
         failed = f", {result.failed:,} failed" if result.failed else ""
         click.echo(f"{result.replies:,} trajectories{failed}{saved}")
-        if line := result.spending.line():
-            click.echo(line)
+        for line in (*result.notes, result.spending.line()):
+            if line:
+                say(line)
         click.echo(f"Run: {result.path}")
     if result.interrupted:
         click.echo("Interrupted; the same command continues this run.", err=True)
@@ -108,6 +108,8 @@ def sample_command(
         raise JobError(result.stopped)
     if not result.replies:
         raise JobError("expected replies, got none; look at generations.jsonl in the run's folder")
+    if result.incomplete:
+        raise JobError(result.incomplete)
     if not as_json:
         click.echo(f"Next: groundingme select {result.path}", err=True)
 
@@ -140,11 +142,12 @@ def _rule(text: str) -> Rule:
 @click.option("--judge-model", metavar="MODEL", help="Any PROVIDER/NAME that answers the judge's questions.")  # fmt: skip  # noqa: E501
 @click.option("--way", type=click.Choice(["clusters", "knockout"]), default="clusters", show_default=True, help="Compare one of each cluster, or all as the paper does.")  # fmt: skip  # noqa: E501
 @click.option("--orders", type=click.Choice(["both", "random"]), default="both", show_default=True, help="Show each pair in both orders, or once in a random one.")  # fmt: skip  # noqa: E501
-@click.option("--concurrency", default=16, show_default=True, help="Questions in flight at once.")
+@pacing_options
 @click.option("--max-tokens", default=8192, show_default=True, help="Most tokens of a judge's reply.")  # fmt: skip  # noqa: E501
-@click.option("--base-url", help="Address of the judge's OpenAI-compatible server.")
-@click.option("--api-key-env", help="Environment variable that holds the judge's key.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Further option of the judge's provider.")  # fmt: skip  # noqa: E501
+@server_options
+@retry_options
+@click.option("--budget", type=float, help="Most dollars that judges may cost, earlier sessions included; beyond it the majority decides.")  # fmt: skip  # noqa: E501
+@click.option("--judge-price", metavar="PROMPT,COMPLETION", help="Of the judge's model, in dollars per million tokens. Default: from the table of prices.")  # fmt: skip  # noqa: E501
 @click.option("--price", metavar="PROMPT,COMPLETION", help="Of the sampled model, in dollars per million tokens.")  # fmt: skip  # noqa: E501
 @click.option("--curve", "curve_path", metavar="FILE", help="Draw the score against N into this picture.")  # fmt: skip  # noqa: E501
 @click.option("--page", "page_path", metavar="FILE", help="Write an HTML page: trajectories side by side, their boxes, what judges said.")  # fmt: skip  # noqa: E501
@@ -168,16 +171,21 @@ def select_command(
     command continues after an interruption and asks nothing twice.
     """
     from groundingme.costs import parse_price
-    from groundingme.scale.court import Interrupted
-    from groundingme.scale.selection import load_sample_run, select, table
+    from groundingme.evaluation import spending_for
+    from groundingme.scale.court import Interrupted, Purse
+    from groundingme.scale.selection import load_sample_run, select
 
     if bool(judges) != bool(judge_model):
         raise UsageError(
             "expected --judge and --judge-model together, got one of them; such as "
             "--judge answers --judge-model openai/NAME"
         )
+    budget, judge_price = settings.pop("budget"), settings.pop("judge_price")
+    if (budget or judge_price) and not judges:
+        raise UsageError("expected --judge with --budget and --judge-price, which are the judge's")
     run = load_sample_run(run_folder, images=any(name != "traces" for name in judges))
-    judged = _judged(run, judges, judge_model or "", seed, settings) if judges else {}
+    purse = Purse(spending_for(judge_model or "", judge_price, budget))
+    judged = _judged(run, judges, judge_model or "", seed, purse, settings) if judges else {}
     names = [name.strip() for name in by.split(",") if name.strip()]
     if names != ["all"]:
         names += judged
@@ -196,8 +204,15 @@ def select_command(
         _write_page(run, rows, page_path, seed)
     if as_json:
         print_json(_as_json(run, rows))
-        return
+    else:
+        _print(run, rows)
+    if line := purse.stopped():
+        raise JobError(line)
+
+
+def _print(run: SampleRun, rows: Sequence[Row]) -> None:
     from groundingme.cli.options import print_table
+    from groundingme.scale.selection import table
 
     print_table(table(rows))
     click.echo(
@@ -249,7 +264,12 @@ def _as_json(run: SampleRun, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _judged(
-    run: SampleRun, names: Sequence[str], model: str, seed: int, settings: dict[str, Any]
+    run: SampleRun,
+    names: Sequence[str],
+    model: str,
+    seed: int,
+    purse: Purse,
+    settings: dict[str, Any],
 ) -> dict[str, Judged]:
     """The judged selectors by the names of their rows."""
     from groundingme.judges import JUDGES
@@ -261,21 +281,16 @@ def _judged(
     for name in names:
         if name not in known:
             raise unknown("judge", name, known)
-    provider: dict[str, Any] = {
-        name: settings[name] for name in ("base_url", "api_key_env") if settings[name] is not None
-    }
-    provider.update(pairs(settings["options"], "--option"))
-    asked: Model = load_model(model, **provider)
-    way = settings["way"]
+    asked: Model = load_model(model, **provider_options(settings))
+    retry, way, asked_in = retry_policy(settings), settings.pop("way"), settings.pop("orders")
 
     def court(name: str, orders: Any = None) -> Court:
         from groundingme.scale.court import Court
 
         judge = Presence() if name == "presence" else JUDGES.get(name)()
         return Court(
-            judge, asked, _path(run), orders=orders or settings["orders"], seed=seed,
-            concurrency=settings["concurrency"], max_tokens=settings["max_tokens"],
-            tell=lambda line: click.echo(line, err=True),
+            judge, asked, run.folder.path, orders=orders or asked_in, seed=seed, retry=retry,
+            purse=purse, tell=lambda line: click.echo(line, err=True), **settings,
         )  # fmt: skip
 
     def one(name: str) -> Judged:
@@ -295,7 +310,3 @@ def _judged(
         name if name in ("routed", "presence") else f"{name}, {way}"
     )
     return {label(name): one(name) for name in names}
-
-
-def _path(run: SampleRun) -> Path:
-    return run.folder.path
