@@ -70,7 +70,7 @@ class TsvImage(msgspec.Struct, frozen=True):
         try:
             with files.open_regular(self.path) as file:
                 file.seek(self.start)
-                cells = _cells(file.read(self.size).decode())
+                cells = split_cells(file.read(self.size).decode())
             text = cells[self.cell]
             data = base64.b64decode(text, validate=True)
         except (OSError, ValueError, IndexError, csv.Error) as error:
@@ -91,13 +91,13 @@ def load(path: Path, split: str | None) -> Dataset:
     file = _find(path)
     if file is None or (split and split != file.stem):
         raise DataError(f"expected one TSV in {path}, got none or several; name the file itself")
-    records = _records(file)
+    records = read_records(file)
     _, _, first = next(records, (0, 0, b""))
     if not first:
         raise DataError(f"expected a TSV with a header in {file}, got none")
     files.check_utf8(first[:4], file)
     try:
-        header = [name.strip() for name in _cells(first.decode("utf-8-sig"))]
+        header = [name.strip() for name in split_cells(first.decode("utf-8-sig"))]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"expected a TSV with a header in UTF-8 in {file}: {error}") from None
     missing = {"index", "question", "answer"} - set(header)
@@ -116,12 +116,12 @@ def load(path: Path, split: str | None) -> Dataset:
 
 
 def _sample(
-    file: Path, header: list[str], record: _Line, place: str, images: dict[str, TsvImage]
+    file: Path, header: list[str], record: Line, place: str, images: dict[str, TsvImage]
 ) -> Sample:
     start, end, line = record
     problem = ""
     try:
-        cells = _cells(line.decode()) if line is not None else []
+        cells = split_cells(line.decode()) if line is not None else []
         if len(cells) != len(header):
             problem = f"expected {len(header)} cells, got {len(cells)}"
     except (UnicodeDecodeError, csv.Error) as error:
@@ -175,7 +175,12 @@ def _number(cell: str | None) -> Any:
         return cell
 
 
-def _cells(record: str) -> list[str]:
+def split_cells(record: str) -> list[str]:
+    """The cells of a record.
+
+    Raises:
+        csv.Error: Quotes where none may be.
+    """
     record = record.rstrip("\r\n")
     if '"' not in record:
         return record.split("\t")
@@ -188,11 +193,11 @@ def _cells(record: str) -> list[str]:
             csv.field_size_limit(limit)
 
 
-_Line = tuple[int, int, bytes | None]
+Line = tuple[int, int, bytes | None]
 """Offset of its start, offset of its end, and the bytes; None in place of too many."""
 
 
-def _lines(file: BinaryIO) -> Iterator[_Line]:
+def _lines(file: BinaryIO) -> Iterator[Line]:
     start = 0
     for line in files.lines(file, LONGEST_RECORD):
         end = file.tell()
@@ -200,13 +205,16 @@ def _lines(file: BinaryIO) -> Iterator[_Line]:
         start = end
 
 
-def _records(file: Path) -> Iterator[_Line]:
-    """Every record; a quoted cell may hold line breaks.
+def read_records(file: Path) -> Iterator[Line]:
+    """Every record, the header first; a quoted cell may hold line breaks.
 
     Where such a cell does not end within `_MOST_LINES`, its first line alone is the record: a
     stray quote must not swallow the samples behind it.
+
+    Raises:
+        DataError: The file cannot be read.
     """
-    ahead: deque[_Line] = deque()
+    ahead: deque[Line] = deque()
     try:
         with files.open_regular(file) as opened:
             source = _lines(opened)
@@ -222,7 +230,7 @@ def _records(file: Path) -> Iterator[_Line]:
         raise DataError(f"expected a TSV in {file}, got: {error.strerror}") from None
 
 
-def _lines_of_record(ahead: deque[_Line], source: Iterator[_Line]) -> int:
+def _lines_of_record(ahead: deque[Line], source: Iterator[Line]) -> int:
     """How many lines the first record takes; reads as far ahead as that needs."""
     is_open = False
     for at in range(_MOST_LINES):
