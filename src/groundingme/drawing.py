@@ -47,9 +47,9 @@ def draw_sample(
     # The target lies on top, drawn thinner, so that both show where they agree.
     stroke = max(3, round(max(picture.size) / 250))
     for other, color in [*([(box, ANSWER)] if box is not None else []), *others]:
-        _outline(draw, picture, other, scale, color, stroke + 2)
+        outline(draw, picture, other, scale, color, stroke + 2)
     if sample.target is not None:
-        _outline(draw, picture, sample.target, scale, TARGET, stroke)
+        outline(draw, picture, sample.target, scale, TARGET, stroke)
     if not caption:
         return picture
     size = max(13, picture.width // 45)
@@ -129,9 +129,19 @@ def _picture(sample: Sample, width: int) -> tuple[Image.Image, float]:
     return picture.resize(size, Image.Resampling.LANCZOS), scale
 
 
-def _outline(
+def outline(
     draw: ImageDraw.ImageDraw, picture: Image.Image, box: Box, scale: float, color: str, stroke: int
 ) -> None:
+    """Draws a box around what is in it, with a thin white rim.
+
+    Args:
+        draw: Of the picture.
+        picture: Drawn upon.
+        box: xyxy pixels of the original.
+        scale: Pixels of the picture for each of the original.
+        color: As `#rrggbb`.
+        stroke: Pixels of its line.
+    """
     w, h = picture.size
     x1, x2 = sorted(min(max(edge * scale, 0.0), w - 1) for edge in (box[0], box[2]))
     y1, y2 = sorted(min(max(edge * scale, 0.0), h - 1) for edge in (box[1], box[3]))

@@ -10,6 +10,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 
+class Interrupted(Exception):  # noqa: N818 - no error
+    """Ctrl-C, SIGTERM or a hang-up; what was done is kept."""
+
+
 def run_to_end(work: Coroutine[Any, Any, None]) -> bool:
     """Runs to the end, or to Ctrl-C, SIGTERM or a hang-up, which return True."""
     try:

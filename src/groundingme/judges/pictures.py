@@ -79,16 +79,23 @@ def _jpeg(picture: Image) -> bytes:
     return out.getvalue()
 
 
-def crop(full: Image, box: Box) -> Image:
-    """What is in and around a box, at most `CROP` pixels a side."""
+def crop(full: Image, box: Box, *, room: float = ROOM, side: int = CROP) -> Image:
+    """What is in and around a box, its longer side scaled to `side` pixels.
+
+    Args:
+        full: The picture, upright.
+        box: xyxy pixels of it.
+        room: Shown around the box on each side, as a share of its longer side.
+        side: Pixels of the longer side of what is given.
+    """
     from PIL import Image
 
     x1, x2 = sorted((box[0], box[2]))
     y1, y2 = sorted((box[1], box[3]))
-    room = ROOM * max(x2 - x1, y2 - y1, 8.0)
-    x1, y1 = min(max(0.0, x1 - room), full.width - 2.0), min(max(0.0, y1 - room), full.height - 2.0)
-    x2, y2 = max(min(full.width, x2 + room), x1 + 2), max(min(full.height, y2 + room), y1 + 2)
+    rim = room * max(x2 - x1, y2 - y1, 8.0)
+    x1, y1 = min(max(0.0, x1 - rim), full.width - 2.0), min(max(0.0, y1 - rim), full.height - 2.0)
+    x2, y2 = max(min(full.width, x2 + rim), x1 + 2), max(min(full.height, y2 + rim), y1 + 2)
     part = full.crop((int(x1), int(y1), int(x2), int(y2)))
-    scale = CROP / max(part.size)
+    scale = side / max(part.size)
     size = (max(1, round(part.width * scale)), max(1, round(part.height * scale)))
     return part.resize(size, Image.Resampling.LANCZOS)
