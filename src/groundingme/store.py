@@ -319,6 +319,17 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> No
 
 
 @contextlib.contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, which takes its place when all went well."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def kept(path: Path) -> Iterator[None]:
     """Writing something that belongs to a run.
 

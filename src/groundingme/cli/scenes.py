@@ -19,10 +19,10 @@ def scenes_group() -> None:
 @click.option("--out", required=True, help="Folder to write.")
 @click.option(
     "--layout",
-    type=click.Choice(("parquet", "folder", "coco")),
+    type=click.Choice(("parquet", "folder", "coco", "tsv", "refcoco", "label-studio")),
     default="parquet",
     show_default=True,
-    help="parquet: the published columns. folder: a JSONL beside images. coco: annotations.json.",
+    help="parquet: the published columns. folder: a JSONL beside images. Others: for that tool.",
 )
 @click.option(
     "--workers",
