@@ -98,14 +98,36 @@ class ChatServer:
         app.router.add_post("/moved/chat/completions", self._moved)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        assert site._server is not None
-        self.origin = "http://{}:{}".format(*site._server.sockets[0].getsockname())  # type: ignore[attr-defined]
+        self._runner = runner
+        await self._listen(0)
+        assert self._site._server is not None
+        address = self._site._server.sockets[0].getsockname()  # type: ignore[attr-defined]
+        self._port = address[1]
+        self.origin = "http://{}:{}".format(*address)
         self.base_url = f"{self.origin}/v1"
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
+
+    async def _listen(self, port: int) -> None:
+        self._site = web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True)
+        await self._site.start()
+
+    def go_away(self) -> None:
+        """Listens no more, and drops every connection, as a server that is killed."""
+
+        async def away() -> None:
+            await self._site.stop()
+            assert self._runner.server is not None
+            for connection in self._runner.server.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
+
+        asyncio.run_coroutine_threadsafe(away(), self._loop)
+
+    def come_back(self) -> None:
+        """Listens again at the same address."""
+        asyncio.run_coroutine_threadsafe(self._listen(self._port), self._loop).result(10)
 
     async def _moved(self, request: web.Request) -> web.Response:
         return web.Response(status=307, headers={"Location": "/v1/chat/completions"})

@@ -179,16 +179,6 @@ def test_where_nobody_answers_the_run_stops_with_the_first_sample() -> None:
     assert got == []
 
 
-def test_where_somebody_answered_once_an_outage_fails_its_samples_only() -> None:
-    def script(request: Request) -> str:
-        if int(request.id) > 0:
-            raise RetryableError("unreachable", "nobody answers")
-        return "null"
-
-    got = run(scripted(script), samples(6), concurrency=1)
-    assert [got[str(n)].failure for n in range(6)] == ["", *["unreachable"] * 5]
-
-
 class Broken:
     name = "broken.png"
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -17,6 +16,8 @@ from groundingme import images, keys, prompts
 from groundingme.errors import FatalError, ImageError, RequestError, RetryableError
 from groundingme.models import Model, Request, Thinking
 from groundingme.pacing import Pacer, Sent
+from groundingme.retrying import Outage, Quota
+from groundingme.retrying import RetryPolicy as RetryPolicy
 from groundingme.schema import Generation, Sample
 
 BYTES_IN_FLIGHT = 256 * 2**20
@@ -27,39 +28,6 @@ CONCURRENCY = 16
 
 HOPELESS = 10
 """When so many samples came to their end, and each of them failed, the rest is not asked."""
-
-
-class RetryPolicy(msgspec.Struct, frozen=True):
-    """When to ask again after a failure that may pass.
-
-    Attributes:
-        attempts: Most requests for one sample, the first included; those that a quota refused
-            are not counted.
-        base: Seconds before the second request, doubled each time; the actual wait is drawn
-            evenly from between half of it and all of it.
-        longest: Most seconds to wait at once, where the server does not say how long.
-        total: Seconds after which no further attempt starts. A server that asks to wait longer
-            than that has no quota left.
-        on_quota: `stop` ends the run where a quota is exhausted; `pause` waits until it is
-            refilled, and one request at a time finds that out.
-        probe: Seconds until the first such request, doubled each time.
-        longest_probe: Most seconds between two of them.
-    """
-
-    attempts: int = 8
-    base: float = 1.0
-    longest: float = 60.0
-    total: float = 900.0
-    on_quota: Literal["stop", "pause"] = "stop"
-    probe: float = 60.0
-    longest_probe: float = 1800.0
-
-    def wait(self, attempt: int, retry_after: float | None) -> float:
-        """Seconds to wait after the given failed attempt, counted from 1."""
-        if retry_after is not None:
-            return max(retry_after, 0.0)
-        most = min(self.base * 2 ** (attempt - 1), self.longest)
-        return random.uniform(most / 2, most)
 
 
 async def ask(
@@ -114,7 +82,8 @@ async def ask(
         tell: Told in a line when everything waits.
 
     Raises:
-        FatalError: No request can succeed, or none of the first ones did. Requests in flight are
+        FatalError: No request can succeed, none of the first ones did, or the server went away
+            and did not come back in time (see `retrying`). Requests in flight are
             finished and handed over first, but none is asked again; the rest is not asked, and
             not recorded as failed.
     """
@@ -184,7 +153,9 @@ class _Session:
         self._changed = asyncio.Event()
         self._line = asyncio.Lock()
         self._landed = asyncio.Event()
-        self._quota = _Quota(policy, self._sleep, tell)
+        self._more = True
+        self._quota = Quota(policy, self._sleep, tell)
+        self._outage = Outage(policy, tell, self._changed.set)
 
     async def run(self, samples: Sequence[Sample]) -> None:
         with ThreadPoolExecutor(1, thread_name_prefix="groundingme-read") as reader:
@@ -197,6 +168,7 @@ class _Session:
                         self._start(request)
                     # While the next turn is waited for, the last image must not be held here.
                     del request
+                self._more = False
                 while self._tasks:
                     await asyncio.wait(self._tasks)
             finally:
@@ -209,7 +181,8 @@ class _Session:
     async def _turn(self) -> bool:
         """Waits until one more sample may be taken in hand; false where none will be."""
         while not self._stopped.is_set():
-            if len(self._tasks) < self._pacer.limit and self._bytes < BYTES_IN_FLIGHT:
+            most = self._pacer.limit + self._outage.extra
+            if len(self._tasks) < most and self._bytes < BYTES_IN_FLIGHT:
                 if self._affords is None or self._affords(len(self._tasks)):
                     return True
                 if not self._tasks:
@@ -277,6 +250,7 @@ class _Session:
     def _stop(self, error: BaseException) -> None:
         self._error = self._error or error
         self._stopped.set()
+        self._outage.stop()
         self._changed.set()
         self._landed.set()
 
@@ -290,18 +264,22 @@ class _Session:
         try:
             return await self._asked_until_answered(request)
         finally:
-            self._quota.leave(request)
+            self._quota.leave(request.id)
 
     async def _asked_until_answered(self, request: Request) -> Generation:
         policy = self._policy
         spent, attempt = 0.0, 0
         while True:
-            await self._quota.wait(request)
+            await self._quota.wait(request.id)
+            await self._outage.wait(request.id)
             sent = await self._leave()
             attempt += 1
             try:
                 generation = await self._once(request, sent)
             except RetryableError as error:
+                if self._is_away(request, error):
+                    attempt -= 1
+                    continue
                 pause = policy.wait(attempt, error.retry_after)
                 spent += time.monotonic() - sent.time + pause
                 if attempt >= policy.attempts or spent > policy.total:
@@ -311,11 +289,24 @@ class _Session:
                 if error.kind != "quota" or policy.on_quota == "stop":
                     raise
                 attempt -= 1
-                await self._quota.refused(request, error)
+                self._outage.answered(request.id)
+                await self._quota.refused(request.id, error)
             except RequestError as error:
+                self._outage.answered(request.id)
                 return _failed(request.id, request.trajectory, error.kind, str(error), attempt)
             else:
+                self._outage.answered(request.id, from_server=not generation.cached)
                 return _completed(generation, request, attempt)
+
+    def _is_away(self, request: Request, error: RetryableError) -> bool:
+        resumed = self._hopeless is None and error.kind != "unreachable"
+        return self._outage.failed(
+            request.id,
+            error,
+            in_hand=len(self._tasks),
+            more=self._more,
+            sure=self._answered or resumed,
+        )
 
     async def _leave(self) -> Sent:
         """Waits in line until one more request may be sent."""
@@ -366,46 +357,6 @@ class _Session:
             self._pacer.late(sent, now)
         else:
             self._pacer.failed(sent)
-
-
-class _Quota:
-    """While a quota is exhausted one request asks again, ever more rarely; the others wait."""
-
-    def __init__(
-        self,
-        policy: RetryPolicy,
-        sleep: Callable[[float], Awaitable[None]],
-        tell: Callable[[str], None],
-    ) -> None:
-        self._policy = policy
-        self._sleep = sleep
-        self._tell = tell
-        self._there = asyncio.Event()
-        self._there.set()
-        self._prober: Request | None = None
-        self._pause = policy.probe
-
-    async def wait(self, request: Request) -> None:
-        """Returns when the request may be sent."""
-        if self._prober is not request:
-            await self._there.wait()
-
-    async def refused(self, request: Request, error: FatalError) -> None:
-        """Waits until it is worth asking again; `wait` comes next."""
-        if self._prober not in (None, request):
-            return
-        self._prober = request
-        self._there.clear()
-        self._tell(f"waiting for quota, asking again in {self._pause:.0f} s: {error}")
-        await self._sleep(self._pause)
-        self._pause = min(2 * self._pause, self._policy.longest_probe)
-
-    def leave(self, request: Request) -> None:
-        """The request has come to its end, so the next one may find out."""
-        if self._prober is request:
-            self._prober = None
-            self._pause = self._policy.probe
-            self._there.set()
 
 
 def request_for(
