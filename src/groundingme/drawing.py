@@ -66,7 +66,7 @@ def draw_sample(
     draw = ImageDraw.Draw(sheet)
     y = picture.height + size // 2
     for number, line in enumerate([head, *lines]):
-        draw.text((size // 2, y), line, _INK if number else _SOFT, font=_font(size))
+        draw.text((size // 2, y), line, _INK if number else _SOFT, font=font(size))
         y += round(size * 1.45)
     return sheet
 
@@ -120,7 +120,7 @@ def _picture(sample: Sample, width: int) -> tuple[Image.Image, float]:
         scale = width / max(w, h)
         picture = Image.new("RGB", (max(1, round(w * scale)), max(1, round(h * scale))), "#f2f4f7")
         said = textwrap.fill(f"no picture: {error}", 40)
-        ImageDraw.Draw(picture).text((12, 12), said, _SOFT, font=_font(max(12, width // 40)))
+        ImageDraw.Draw(picture).text((12, 12), said, _SOFT, font=font(max(12, width // 40)))
         return picture, scale
     longest = max(picture.size)
     # Small pictures are enlarged as well: a sheet of thumbnails would show nothing.
@@ -152,7 +152,8 @@ def outline(
         draw.rectangle(shown, outline=ink, width=line)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, in pixels."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)

@@ -25,6 +25,8 @@ class Context:
         cache: Replies that were paid for once; None for none.
         budget: Most US dollars that this stage may cost; None for no limit.
         retry_failed: Whether what failed earlier is tried again.
+        history: Gives what each stage before was told and what became of its records, as dicts
+            with `stage`, `options`, `records`, `reasons` and `boxes`.
     """
 
     folder: Path
@@ -33,6 +35,7 @@ class Context:
     cache: Cache | None = None
     budget: float | None = None
     retry_failed: bool = False
+    history: Callable[[], list[dict[str, Any]]] = list
 
 
 class Shards(Protocol):

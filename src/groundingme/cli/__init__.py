@@ -37,6 +37,7 @@ _COMMANDS = {
     "select": ("groundingme.cli.scale", "select_command", "Choose among them, in every way."),
     "data": ("groundingme.cli.data", "data_group", "List, check and draw data sets."),
     "scenes": ("groundingme.cli.scenes", "scenes_group", "Make drawn data sets with exact boxes."),
+    "build": ("groundingme.cli.build", "build_group", "Build a benchmark from your own images."),
     "demo": ("groundingme.cli.demo", "demo_command", "See the main job on scenes drawn here."),
 }
 
