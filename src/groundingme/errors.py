@@ -16,9 +16,16 @@
 Each message is one line: what was expected, what came, what to do.
 """
 
+import copyreg
+from typing import Any
+
 
 class GroundingMEError(Exception):
     """Base of every error raised on purpose by this package."""
+
+    def __reduce__(self) -> Any:
+        # Other processes read it back with what `__init__` was given beyond the message.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class UsageError(GroundingMEError, ValueError):

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from types import FrameType
+from typing import Any, Self
 
 
 class Interrupted(Exception):  # noqa: N818 - no error
@@ -61,3 +62,45 @@ async def _ended_by_signals(work: Coroutine[Any, Any, None]) -> None:
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     await work
+
+
+class Interruptible:
+    """Work without an event loop: Ctrl-C, SIGTERM and a hang-up raise KeyboardInterrupt.
+
+    Not inside `held`, at whose end they do.
+    """
+
+    def __init__(self) -> None:
+        self._held = self._pending = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)
+                usual = (signal.SIG_DFL, signal.default_int_handler)
+                # Not where the system has none of them, or somebody listens.
+                if number is not None and signal.getsignal(number) in usual:
+                    self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        if not self._held:
+            raise KeyboardInterrupt
+        self._pending = True
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """What is begun in here is also ended."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._pending:
+            self._pending = False
+            raise KeyboardInterrupt

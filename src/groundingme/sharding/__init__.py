@@ -37,6 +37,7 @@ def run_shards(
     workers: int = 1,
     gpus: float = 0,
     address: str | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[S, R | Exception]]:
     """Gives every shard to a function, and what became of it in the order of finishing.
 
@@ -55,6 +56,8 @@ def run_shards(
             theirs, in `CUDA_VISIBLE_DEVICES`.
         address: Of a Ray cluster, such as `auto` or `ray://head:10001`. None takes RAY_ADDRESS or
             a cluster that runs on this machine, and else starts one here.
+        stop: Asked before each shard; once true, those in hand come to their end, and no other
+            one is begun.
 
     Yields:
         A shard, as given, and its result or exception.
@@ -74,7 +77,7 @@ def run_shards(
         from groundingme.sharding.actors import import_ray
 
         import_ray()
-    return _run(make, shards, engine, workers, gpus, address)
+    return _run(make, shards, engine, workers, gpus, address, stop)
 
 
 def _run(
@@ -84,17 +87,20 @@ def _run(
     workers: int,
     gpus: float,
     address: str | None,
+    stop: Callable[[], bool],
 ) -> Iterator[tuple[S, R | Exception]]:
     if not shards:
         return
     if engine == "local" and workers == 1:
         function = make()
         for shard in shards:
+            if stop():
+                return
             yield shard, attempt(function, shard)
         return
     crew = _crew(make, engine, gpus, address)
     try:
-        yield from scheduled(crew, shards, workers)
+        yield from scheduled(crew, shards, workers, stop)
     finally:
         crew.close()
 

@@ -7,10 +7,14 @@ one, wherever the cluster has room, and the scheduler counts.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import re
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from groundingme.errors import JobError, MissingDependencyError, UsageError
@@ -56,10 +60,13 @@ class _Actor(Worker):
 class _Held:
     """What an actor is."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Any], folder: str) -> None:
+        self._make, self._folder = make, folder
 
     def load(self) -> Event:
+        # As the driver's, so that paths mean the same; a node without it has only whole paths.
+        with contextlib.suppress(OSError):
+            os.chdir(self._folder)
         try:
             self._function = self._make()
         except Exception as error:  # noqa: BLE001 - raised again by the scheduler
@@ -82,7 +89,7 @@ class Actors(Crew):
         self._seen = time.monotonic()
 
     def start(self) -> _Actor:
-        worker = _Actor(self._remote.remote(self._make))
+        worker = _Actor(self._remote.remote(self._make, os.getcwd()))
         self._all.append(worker)
         return worker
 
@@ -138,12 +145,25 @@ def _how(error: Exception) -> str:
 
 def _connect(ray: Any, address: str | None) -> None:
     try:
-        ray.init(
-            address=address, include_dashboard=False, log_to_driver=False, logging_level="critical"
-        )
+        with _sigterm_as_it_was():
+            ray.init(
+                address=address,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="critical",
+            )
     except (OSError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:300]
         raise UsageError(
             f"expected a Ray cluster at {address or 'this machine'}, got: {said}; start one with "
             "`ray start --head`, or leave the address out"
         ) from None
+
+
+@contextlib.contextmanager
+def _sigterm_as_it_was() -> Iterator[None]:
+    """Ray takes the signal for itself, and ends with a page of addresses in memory."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)

@@ -75,23 +75,31 @@ class Crew(abc.ABC):
         """Stops every worker at once."""
 
 
-def scheduled(crew: Crew, shards: Sequence[S], most: int) -> Iterator[tuple[S, Any]]:
+def scheduled(
+    crew: Crew, shards: Sequence[S], most: int, stop: Callable[[], bool]
+) -> Iterator[tuple[S, Any]]:
+    """Yields what became of every shard: see `run_shards`."""
     waiting = deque(range(len(shards)))
     tried: Counter[int] = Counter()
     workers: list[Worker] = []
-    left, stillborn = len(shards), 0
+    stillborn = 0
+
+    def busy() -> int:
+        return sum(worker.shard is not None for worker in workers)
 
     def fill() -> None:
         """Every worker has something in hand, and there are as many as there is work for."""
+        if waiting and stop():
+            waiting.clear()
         for worker in workers:
             if waiting and worker.ready and worker.shard is None:
                 worker.shard = waiting.popleft()
                 crew.give(worker, shards[worker.shard])
-        while len(workers) < min(most, left):
+        while len(workers) < min(most, len(waiting) + busy()):
             workers.append(crew.start())
 
     fill()
-    while left:
+    while waiting or busy():
         finished: list[tuple[int, Any]] = []
         for worker, event in crew.wait(workers):
             index, worker.shard = worker.shard, None
@@ -117,7 +125,6 @@ def scheduled(crew: Crew, shards: Sequence[S], most: int) -> Iterator[tuple[S, A
                     waiting.append(index)
                 else:
                     finished.append((index, _lost(tried[index], event.how)))
-        left -= len(finished)
         # First, so that nobody waits while the caller looks at what came.
         fill()
         for index, result in finished:
