@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -170,10 +171,20 @@ def _stages(history: Sequence[dict[str, Any]]) -> str:
 
 def _settings(history: Sequence[dict[str, Any]]) -> str:
     told = {one["stage"]: one["options"] for one in history if one["options"] is not None}
-    text = json.dumps(msgspec.to_builtins(told), indent=1, ensure_ascii=False)
+    text = json.dumps(_public(msgspec.to_builtins(told)), indent=1, ensure_ascii=False)
     return (
         f"<details><summary>Settings of every stage</summary>\n\n```json\n{text}\n```\n\n</details>"
     )
+
+
+def _public(value: Any) -> Any:
+    """Settings without the folders of this machine."""
+    if isinstance(value, dict):
+        return {key: _public(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_public(one) for one in value]
+    is_path = isinstance(value, str) and (value.startswith("~") or os.path.isabs(value))
+    return os.path.basename(value.rstrip("/")) if is_path else value
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -118,6 +118,17 @@ def as_dataset(targets: Sequence[Target], name: str) -> Dataset:
     )
 
 
+class _Named(msgspec.Struct, frozen=True):
+    """A picture under its name in the build; where it lies is a matter of this machine."""
+
+    name: str
+    image: Any
+
+    def read(self) -> bytes:
+        data: bytes = self.image.read()
+        return data
+
+
 def _sample(number: int, target: Target) -> Sample:
     box = whole(target.box, target.width, target.height)
     extra: dict[str, Any] = {"target": target.id}
@@ -129,7 +140,7 @@ def _sample(number: int, target: Target) -> Sample:
         target=None if target.is_rejection else box,
         width=target.width,
         height=target.height,
-        image=locate(target.where),
+        image=_Named(target.picture, locate(target.where)),
         subtask_l1=target.subtask_l1,
         subtask_l2=target.subtask_l2,
         detection_type=target.label,

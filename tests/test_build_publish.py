@@ -1,0 +1,189 @@
+"""Publishing targets: what is written reads back, and its card is true."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from groundingme.build import card
+from groundingme.build.publish import DATA, PublishOptions, as_dataset, publish, whole
+from groundingme.build.records import Change, Target
+from groundingme.build.sources import place
+from groundingme.build.stage import Context
+from groundingme.datasets import load_dataset
+from groundingme.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> list[Target]:
+    folder = tmp_path_factory.mktemp("photos")
+    found = []
+    for number, sample in enumerate(load_dataset("scenes:seed=8,n=20,width=320,height=256")):
+        assert sample.image is not None
+        path = folder / f"{number}.jpg"
+        path.write_bytes(sample.image.read())
+        rejected = sample.target is None
+        found.append(
+            Target(
+                id=f"{number}.jpg#0",
+                picture=path.name,
+                where=place(str(folder), path.name),
+                width=sample.width,
+                height=sample.height,
+                box=sample.target or (10.4, 20.6, 50.2, 60.9),
+                label=sample.detection_type or "thing",
+                score=0.9,
+                subtask_l1=sample.subtask_l1,
+                subtask_l2=sample.subtask_l2,
+                others=[(0.0, 0.0, 9.0, 9.0)] * (number % 3),
+                description=sample.description,
+                original="a true one" if rejected else "",
+                changes=[Change(kind=sample.subtask_l2, before="red", after="blue", by="rules")]
+                if rejected
+                else [],
+                rank=number / 20,
+            )
+        )
+    return found
+
+
+def copies(targets: list[Target]) -> list[Target]:
+    return [msgspec.structs.replace(one) for one in targets]
+
+
+def test_what_is_published_reads_back(targets: list[Target], tmp_path: Path) -> None:
+    options = PublishOptions(layouts=["coco", "tsv", "refcoco", "label-studio", "folder"])
+    publish(copies(targets), options, Context(tmp_path))
+    mine = as_dataset(targets, "x")
+    for where in (tmp_path / DATA, tmp_path / "tsv" / "test.tsv", tmp_path / "folder"):
+        there = load_dataset(str(where))
+        assert there.fingerprint == mine.fingerprint, where
+    for one in load_dataset(str(tmp_path / DATA)):
+        assert one.image is not None
+        assert one.image.read()
+    rejected = load_dataset(f"refcocog_rej:{tmp_path / 'refcoco' / 'rejected'}", split="test")
+    assert [one.extra["original_exp"] for one in rejected] == ["a true one"] * len(rejected)
+    assert (tmp_path / "coco" / "annotations.json").exists()
+    assert (tmp_path / "label-studio" / "tasks.json").exists()
+
+
+def test_published_again_it_is_the_same_to_the_byte(targets: list[Target], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        publish(copies(targets), PublishOptions(), Context(tmp_path / name))
+    files = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()]
+    assert len(files) > 4
+    for path in files:
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
+
+
+def test_what_does_not_go_on_is_left_out_and_counted(targets: list[Target], tmp_path: Path) -> None:
+    mine = copies(targets)
+    mine[0].fate = "no-rule"
+    mine[1].failure = "describe: timeout"
+    mine[2].description = ""
+    mine[3].flags = ["found"]
+    after = publish(mine, PublishOptions(without=["found"], min_rank=0.25), Context(tmp_path))
+    assert [one.fate for one in after[:6]] == [
+        "no-rule", "", "undescribed", "flagged found", "low-rank", "",
+    ]  # fmt: skip
+    assert len(load_dataset(str(tmp_path / DATA))) == 15
+    assert "5 targets were left out" in (tmp_path / DATA / "README.md").read_text()
+
+
+def test_nothing_left_is_an_error(targets: list[Target], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="got none of 20"):
+        publish(copies(targets), PublishOptions(min_rank=1), Context(tmp_path))
+
+
+def test_the_card_says_what_is_in_the_data(targets: list[Target]) -> None:
+    found = card.figures(targets)
+    assert found.samples == found.images == 20
+    assert sum(found.subtasks.values()) == 20
+    sides = [(one.width * one.height) ** 0.5 for one in targets]
+    assert found.image_side == pytest.approx((min(sides), max(sides)))
+    words = sorted(len(one.description.split()) for one in targets)
+    # The median of 20 numbers is the mean of the two in the middle.
+    assert found.words[1] == (words[9] + words[10]) / 2
+    assert found.same_class[0] >= 1
+    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (one.box for one in targets)]
+    assert found.object_side == pytest.approx((min(areas) ** 0.5, max(areas) ** 0.5))
+
+
+def test_the_card_has_a_header_that_the_hub_reads(targets: list[Target], tmp_path: Path) -> None:
+    from huggingface_hub import DatasetCard
+
+    options = PublishOptions(name='a "name": | with', license="cc-by-4.0", authors=["A. B."])
+    publish(copies(targets), options, Context(tmp_path))
+    read = DatasetCard.load(tmp_path / DATA / "README.md")
+    assert read.data.pretty_name == options.name
+    assert read.data.license == "cc-by-4.0"
+    assert read.data.configs == [
+        {"config_name": "default", "data_files": [{"split": "test", "path": "data/test-*.parquet"}]}
+    ]
+
+
+def test_provenance_has_a_line_a_sample_and_no_path_of_this_machine(
+    targets: list[Target], tmp_path: Path
+) -> None:
+    publish(copies(targets), PublishOptions(), Context(tmp_path))
+    text = (tmp_path / DATA / "provenance.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    there = load_dataset(str(tmp_path / DATA))
+    assert [one["sample"] for one in lines] == [one.id for one in there]
+    assert [one["target"] for one in lines] == [one.id for one in targets]
+    assert targets[0].where.partition("/./")[0] not in text
+
+
+def test_croissant_names_every_file_and_column(targets: list[Target], tmp_path: Path) -> None:
+    import hashlib
+
+    import pyarrow.parquet as pq
+
+    publish(copies(targets), PublishOptions(name="my set"), Context(tmp_path))
+    told = json.loads((tmp_path / DATA / "croissant.json").read_text())
+    (file,) = told["distribution"]
+    data = (tmp_path / DATA / file["contentUrl"]).read_bytes()
+    assert file["sha256"] == hashlib.sha256(data).hexdigest()
+    (records,) = told["recordSet"]
+    columns = {one["source"]["extract"]["column"] for one in records["field"]}
+    assert columns == set(pq.read_schema(tmp_path / DATA / file["contentUrl"]).names)
+
+
+def test_the_card_tells_settings_without_paths_of_this_machine(
+    targets: list[Target], tmp_path: Path
+) -> None:
+    history = [
+        {
+            "stage": "source",
+            "options": {"path": "/home/somebody/photos", "limit": 5, "tags": ["/a/b.txt", "cup"]},
+            "records": 9,
+            "reasons": {"small": 2},
+            "boxes": {},
+        }
+    ]
+    publish(copies(targets), PublishOptions(), Context(tmp_path, history=lambda: history))
+    text = (tmp_path / DATA / "README.md").read_text()
+    assert "somebody" not in text
+    assert "/a/" not in text
+    assert '"path": "photos"' in text
+    assert "| source | 7 | 2 small |" in text
+
+
+@pytest.mark.parametrize(
+    ("box", "there"),
+    [
+        ((10.5, 20.4, 30.6, 40.5), (10, 20, 31, 40)),
+        ((-3, -2, 5, 5), (0, 0, 5, 5)),
+        ((90, 90, 130, 130), (90, 90, 100, 100)),
+        ((99.9, 99.9, 100, 100), (99, 99, 100, 100)),
+        ((5.1, 5.1, 5.2, 5.2), (5, 5, 6, 6)),
+    ],
+)
+def test_boxes_in_whole_pixels_stay_inside_and_have_an_area(
+    box: tuple[float, ...], there: tuple[int, ...]
+) -> None:
+    assert whole(box, 100, 100) == there  # type: ignore[arg-type]
