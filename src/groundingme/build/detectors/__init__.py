@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from groundingme import geometry
 from groundingme.build.config import check_options
 from groundingme.build.opening import opened
-from groundingme.build.records import FATES, Detections, Picture
+from groundingme.build.records import Detections, Picture
 from groundingme.build.stage import PictureWork
 from groundingme.registry import Registry
 
@@ -140,8 +140,10 @@ def _detected(
     except Exception as error:  # noqa: BLE001
         if len(pictures) == 1:
             return [error]
-    each = zip(pictures, images or [None] * len(pictures), strict=True)
-    return [_detected(detector, [one], [image] if image else [])[0] for one, image in each]
+    return [
+        _detected(detector, pictures[at : at + 1], images[at : at + 1])[0]
+        for at in range(len(pictures))
+    ]
 
 
 def _keep(picture: Picture, found: Found | Exception) -> None:
@@ -151,6 +153,4 @@ def _keep(picture: Picture, found: Found | Exception) -> None:
         return
     boxes = np.asarray(found.boxes, np.float64).reshape(-1, 4)
     sizes = np.tile((picture.width, picture.height), (len(boxes), 1))
-    boxes = geometry.clip(boxes, sizes)
-    picture.found = Detections.of(boxes, list(found.labels), found.scores)
-    picture.found.fates[geometry.validate(boxes) != geometry.FINE] = FATES.index("degenerate")
+    picture.found = Detections.of(geometry.clip(boxes, sizes), list(found.labels), found.scores)
