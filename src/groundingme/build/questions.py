@@ -21,7 +21,7 @@ from groundingme.asking import resolve
 from groundingme.build.stage import Context
 from groundingme.cache import Cached
 from groundingme.drawing import outline
-from groundingme.errors import FatalError, UsageError
+from groundingme.errors import DataError, FatalError, ImageError, UsageError
 from groundingme.evaluation import spending_for
 from groundingme.interrupting import Interrupted, run_to_end
 from groundingme.judges.pictures import crop
@@ -75,7 +75,10 @@ class Shown(msgspec.Struct, frozen=True):
         Raises:
             ImageError: The picture cannot be read.
         """
-        data = locate(self.where).read()
+        try:
+            data = locate(self.where).read()
+        except DataError as error:
+            raise ImageError("missing", str(error)) from None
         if self.view == "plain":
             return data
         full = images.open_upright(data)
