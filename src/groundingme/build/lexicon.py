@@ -1,0 +1,288 @@
+"""Words that rules may change, and into what: tables only.
+
+Another word of a table is always one that a careful person would not use for the same thing:
+purple does not become blue, nor a cap a hat.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[\w'-]+", text))
+
+
+COLORS: dict[str, tuple[str, ...]] = {
+    "red": ("orange", "pink", "maroon", "brown"),
+    "orange": ("red", "yellow", "brown", "tan", "gold", "golden"),
+    "yellow": ("orange", "gold", "golden", "beige", "tan", "blond", "blonde"),
+    "green": ("teal", "turquoise", "olive"),
+    "blue": ("purple", "teal", "turquoise", "navy"),
+    "purple": ("blue", "pink", "violet", "maroon", "navy"),
+    "pink": ("red", "purple", "violet"),
+    "brown": ("red", "orange", "tan", "beige", "maroon", "black", "gold", "golden"),
+    "black": ("navy", "brown", "grey", "gray"),
+    "white": ("grey", "gray", "beige", "silver"),
+    "grey": ("gray", "black", "white", "silver"),
+    "gray": ("grey", "black", "white", "silver"),
+    "beige": ("white", "tan", "brown", "yellow"),
+    "tan": ("beige", "brown", "orange", "yellow"),
+    "maroon": ("red", "brown", "purple"),
+    "navy": ("blue", "black", "purple"),
+    "teal": ("blue", "green", "turquoise"),
+    "turquoise": ("blue", "green", "teal"),
+    "violet": ("purple", "pink", "blue"),
+    "gold": ("yellow", "orange", "brown", "golden"),
+    "golden": ("yellow", "orange", "brown", "gold"),
+    "silver": ("grey", "gray", "white"),
+    "blond": ("blonde", "yellow", "white"),
+    "blonde": ("blond", "yellow", "white"),
+}
+"""Each colour, and those that it is taken for."""
+
+PEOPLE_NOUNS = _words(
+    "man men woman women person people boy boys girl girls guy guys lady ladies gentleman child "
+    "children kid kids baby toddler male female adult couple family player players skin folks"
+)
+NOT_COLORED = PEOPLE_NOUNS | _words(
+    "wine retriever retrievers panda pandas pepper peppers onion onions cabbage tea rice bean "
+    "beans chocolate board boards card carpet belt cross sox bull light lights gold medal bear "
+    "bears fish house juice tree trees peel slice slices"
+)
+"""Nouns whose colour is part of their name, or no matter for rules."""
+
+_HAIR = ("black", "brown", "blond", "red", "grey", "white")
+_FUR = ("black", "white", "brown", "grey", "tan")
+PALETTES: tuple[tuple[frozenset[str], tuple[str, ...]], ...] = (
+    (_words("hair haired beard bearded mustache moustache ponytail"), _HAIR),
+    (_words("eyes eyed eye"), ("brown", "blue", "green")),
+    (
+        _words(
+            "dog dogs cat cats horse horses cow cows fur coated furred sheep goat goats rabbit "
+            "mane pony bull calf foal puppy kitten"
+        ),
+        _FUR,
+    ),
+)
+"""Colours of what does not come in all of them, by the noun that follows."""
+
+
+class Material(NamedTuple):
+    """What something is made of.
+
+    Attributes:
+        noun: After "made of".
+        others: What it may become.
+        never: Nouns with which it is a name of its own.
+    """
+
+    noun: str
+    others: tuple[str, ...]
+    never: frozenset[str] = frozenset()
+
+
+MATERIALS: dict[str, Material] = {
+    "wooden": Material("wood", ("metal", "plastic", "stone")),
+    "wood": Material("wood", ("metal", "plastic", "stone"), _words("pecker stove fire")),
+    "metal": Material("metal", ("wooden", "plastic", "glass"), _words("detector")),
+    "metallic": Material("metal", ("wooden", "plastic")),
+    "plastic": Material("plastic", ("metal", "wooden", "glass"), _words("surgery wrap")),
+    "glass": Material("glass", ("metal", "plastic", "wooden"), _words("es full")),
+    "leather": Material("leather", ("denim", "woolen")),
+    "denim": Material("denim", ("leather", "woolen")),
+    "woolen": Material("wool", ("leather", "denim")),
+    "stone": Material("stone", ("wooden", "metal")),
+    "brick": Material("brick", ("wooden", "glass")),
+    "concrete": Material("concrete", ("wooden", "metal")),
+    "ceramic": Material("ceramic", ("plastic", "metal")),
+    "cardboard": Material("cardboard", ("wooden", "plastic", "metal")),
+    "wicker": Material("wicker", ("metal", "plastic")),
+    "steel": Material("steel", ("wooden", "plastic"), _words("drum drums")),
+    "marble": Material("marble", ("wooden", "metal")),
+}  # fmt: skip
+
+
+def _one_of(*groups: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Each word, and all words of the other groups."""
+    return {
+        word: tuple(other[0] for other in groups if other is not group)
+        for group in groups
+        for word in group
+    }
+
+
+PATTERNS = _one_of(
+    ("striped",),
+    ("checkered", "checked", "chequered", "plaid"),
+    ("polka-dot", "polka-dotted", "dotted", "polka dot", "spotted"),
+    ("floral", "flowered"),
+)
+SHAPES: dict[str, tuple[str, ...]] = {
+    "round": ("square", "triangular"),
+    "circular": ("square", "triangular"),
+    "square": ("round", "triangular"),
+    "rectangular": ("round", "triangular"),
+    "triangular": ("round", "square"),
+    "oval": ("square", "triangular"),
+    "curly": ("straight",),
+    "short-sleeved": ("long-sleeved",),
+    "long-sleeved": ("short-sleeved",),
+    "short-sleeve": ("long-sleeve",),
+    "long-sleeve": ("short-sleeve",),
+}
+
+_LENGTHS = (
+    "hair", "haired", "sleeves", "sleeve", "pants", "beard", "tail", "neck", "skirt", "dress",
+    "coat", "ears", "fur", "legs", "handle",
+)  # fmt: skip
+SIZED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("short", "long", _LENGTHS),
+    ("long", "short", _LENGTHS),
+    ("wide", "narrow", ("brim", "stripes", "tie", "screen", "lapels")),
+    ("narrow", "wide", ("brim", "stripes", "tie", "screen", "lapels")),
+    ("thick", "thin", ("frames", "rims", "stripes", "crust", "trunk", "soles")),
+    ("thin", "thick", ("frames", "rims", "stripes", "crust", "trunk", "soles")),
+)
+"""A size, its opposite, and the parts of which it is said for certain."""
+
+RELATIVE: dict[str, str] = {
+    "large": "small", "big": "small", "huge": "tiny", "small": "large", "little": "large",
+    "tiny": "huge", "tall": "short", "wide": "narrow", "narrow": "wide", "thick": "thin",
+    "thin": "thick",
+}  # fmt: skip
+"""Sizes that are a matter of comparison: the last that a rule changes."""
+
+PARTS = _words(
+    "handle lid spout cap cork straw cord antenna leg wheel window door roof mirror headlight "
+    "headlights logo label sticker flag sail mast chimney balcony curtain cushion pillow armrest "
+    "armrests backrest drawer shelf knob screen button buttons keyboard stem leaf leaves flower "
+    "feather crest bow ribbon string tail bookmark holder bell bells fringe lace laces heel strap "
+    "straps brim collar leash saddle basket horn horns antlers wing wings beak beard mustache "
+    "moustache goatee ponytail bangs braid braids pigtails tattoo glasses sunglasses hat helmet "
+    "tie scarf glove gloves backpack apron mask necklace earrings bracelet watch headphones hood "
+    "zipper pocket pockets sleeves rack ladder crane propeller fender bumper license seat lamp "
+    "lantern pattern stripes spots dots polka-dots icing frosting sprinkles topping cherry candle "
+    "foam ice slit hole crack dent rim border frame base stand pedestal chain rope hook pin "
+    "zippers badge medal crown stroller trailer sidecar windshield"
+) - {"license"}
+"""Parts and what is worn or carried: what "with" and "without" are changed before."""
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "helmet": ("hat",),
+    "hat": ("helmet",),
+    "cap": ("helmet",),
+    "beanie": ("helmet",),
+    "headphones": ("sunglasses",),
+    "tie": ("scarf",),
+    "bow tie": ("scarf",),
+    "scarf": ("tie",),
+    "backpack": ("handbag",),
+    "handbag": ("backpack",),
+    "gloves": ("mittens",),
+    "necklace": ("scarf",),
+    "sunglasses": ("goggles",),
+    "glasses": ("goggles",),
+    "beard": ("ponytail",),
+}
+"""What is worn, and what may be worn in its place."""
+
+OPPOSITES: tuple[tuple[str, str], ...] = (
+    (r"wide open(?! field| air)", "closed"),
+    (
+        r"(?<!wide )(?<!in the )(?<!partly )(?<!half )open"
+        r"(?! field| air| space| sea| water| kitchen| area| floor| fire)",
+        "closed",
+    ),
+    (r"closed", "open"),
+    (r"shut", "open"),
+    (r"(?<!brightly )(?<!well )(?<!dimly )(?<!sun )lit(?! by)", "unlit"),
+    (r"unlit", "lit"),
+    (r"(?<=turned )on(?! (?:its|his|her|the|a)\b)", "off"),
+    (r"(?<=turned )off", "on"),
+    (r"(?<=switched )on", "off"),
+    (r"(?<=switched )off", "on"),
+    (r"(?<=lights )on(?! (?:its|his|her|the|a|top)\b)", "off"),
+    (r"(?<=lights )off", "on"),
+    (
+        r"(?<!half )(?<!partly )full(?=$|[.,;]"
+        r"| (?:glass|cup|bottle|bowl|plate|basket|bucket|cart|mug|jar|bag|box|shelf|tray)\b)",
+        "empty",
+    ),
+    (r"(?<!half )(?<!almost )empty(?! (?:space|spot|street|room|field|lot)\b)", "full"),
+    (r"smiling", "frowning"),
+    (r"frowning", "smiling"),
+    (r"awake", "asleep"),
+    (r"asleep", "awake"),
+    (r"(?<=facing )left\b", "right"),
+    (r"(?<=facing )right\b", "left"),
+    (r"(?<=looking )left\b", "right"),
+    (r"(?<=looking )right\b", "left"),
+    (r"(?<=facing to the )left\b(?! of)", "right"),
+    (r"(?<=facing to the )right\b(?! of)", "left"),
+    (r"(?<=to (?:his|her|its) )left\b(?! of)", "right"),
+    (r"facing away from the camera", "facing the camera"),
+    (r"facing away from the viewer", "facing the viewer"),
+    (r"facing the camera", "facing away from the camera"),
+    (r"facing the viewer", "facing away from the viewer"),
+    (r"looking away from the camera", "looking at the camera"),
+    (r"looking at the camera", "looking away from the camera"),
+    (r"(?<=in (?:his|her) )left(?= hand\b)", "right"),
+    (r"(?<=in (?:his|her) )right(?= hand\b)", "left"),
+    (r"wet(?! ?suit| floor)", "dry"),
+    (r"dry(?! cleaner| erase| land| grass)", "wet"),
+    (r"raised(?! bed| platform)", "lowered"),
+    (r"lowered", "raised"),
+    (r"unfolded", "folded"),
+    (r"folded", "unfolded"),
+    (r"inflated", "deflated"),
+    (r"deflated", "inflated"),
+    (r"unpeeled", "peeled"),
+    (r"peeled", "unpeeled"),
+    (r"unripe", "ripe"),
+    (r"ripe", "unripe"),
+    (
+        r"whole(?= (?:pizza|cake|apple|orange|banana|loaf|pie|carrot|sandwich|lemon|watermelon)\b)",
+        "sliced",
+    ),
+    (r"sliced", "whole"),
+    (r"uncovered", "covered"),
+    (r"covered(?=$|[.,;])", "uncovered"),
+    (r"parked", "moving"),
+    (r"stationary", "moving"),
+    (r"upright(?! piano)", "lying on its side"),
+    (r"plugged in", "unplugged"),
+    (r"unplugged", "plugged in"),
+    (r"untied", "tied"),
+    (r"standing upright", "lying down"),
+)
+"""Patterns of states, and what is the opposite; the first that fits a place counts."""
+
+ANIMATE = PEOPLE_NOUNS | _words(
+    "player batter catcher umpire pitcher skier surfer skater snowboarder rider cyclist officer "
+    "policeman worker chef waiter student teacher tennis soldier crowd "
+    "dog dogs puppy cat cats kitten horse horses pony cow cows bull calf sheep lamb goat goats "
+    "elephant elephants giraffe giraffes zebra zebras bear bears bird birds duck ducks goose geese "
+    "swan lion tiger monkey rabbit pig deer kangaroo penguin seagull pigeon parrot owl"
+)
+
+POSTURES: dict[str, tuple[str, ...]] = {
+    "standing": ("sitting", "lying down"),
+    "sitting": ("standing",),
+    "seated": ("standing",),
+    "lying": ("standing",),
+    "laying": ("standing",),
+    "kneeling": ("standing",),
+    "crouching": ("standing",),
+    "squatting": ("standing",),
+    "walking": ("sitting",),
+    "running": ("sitting", "standing still"),
+    "jumping": ("sitting", "standing still"),
+    "sleeping": ("standing",),
+    "grazing": ("lying down",),
+    "flying": ("perching",),
+    "perched": ("flying",),
+    "swimming": ("standing",),
+}
+"""What living things do, and what they cannot do at the same time."""
