@@ -35,7 +35,8 @@ def curves(contents: Contents) -> Html:
     )
 
 
-def _figure(title: str, text: str, chart: Html, values: Html) -> Html:
+def figure(title: str, text: str, chart: Html, values: Html) -> Html:
+    """A chart under its title, with its values folded in below."""
     more = tag("details", tag("summary", "Values"), values)
     return tag(
         "figure",
@@ -59,7 +60,7 @@ def _thresholds(contents: Contents) -> Html:
     chart = line_chart(
         "Accuracy against the IoU threshold", series, x, _titled("right, % of all samples")
     )
-    return _figure(
+    return figure(
         "How exact the boxes are",
         "A line that falls early has the right object but loose boxes. Acc@0.5 is read at 0.5.",
         chart,
@@ -103,7 +104,7 @@ def _sizes(contents: Contents) -> Html:
         title="√ of the target's area, in pixels",
     )  # fmt: skip
     chart = line_chart("Accuracy against target size", series, x, _titled("right, %"))
-    return _figure(
+    return figure(
         "How small a target may be",
         "Samples with a target, in bins of about as many each, with exact 95 % intervals.",
         chart,
@@ -135,7 +136,7 @@ def _risk(contents: Contents) -> Html:
     high = min(100, max(10, math.ceil(most / 10) * 10))
     y = Axis(low=0, high=high, ticks=_ticks(high), title="wrong among those answered, %")
     x = Axis(low=0, high=100, ticks=PERCENT.ticks, title="share of samples answered, %")
-    return _figure(
+    return figure(
         "What the confidence is worth",
         "Risk and coverage: answering only the surest samples, how many are wrong? "
         "A useful confidence rises from low on the left.",
@@ -173,7 +174,7 @@ def _reliability(contents: Contents) -> Html:
     if not series:
         return Html("")
     x = Axis(low=0, high=100, ticks=PERCENT.ticks, title="stated confidence in the box, %")
-    return _figure(
+    return figure(
         "Whether the confidence is a probability",
         "Reliability: below the diagonal a run is surer than it is right. Of its boxes alone; "
         f"bins of fewer than {_BIN} stand in the values only.",

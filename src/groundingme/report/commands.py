@@ -10,25 +10,32 @@ import msgspec
 
 from groundingme import prompts
 from groundingme.alignment import Entry
+from groundingme.scale.selection import SAMPLED
 from groundingme.schema import Run
 
 _OPTIONS = {"temperature": 0.0, "max_tokens": 20480, "jpeg_quality": None, "split": None,
             "thinking": None, "extra_body": None, "control": None}  # fmt: skip
-"""Settings that are options of `groundingme eval`, and their defaults."""
+"""Settings that are options of `groundingme eval` and `sample`, and the defaults of `eval`."""
 
 
-def eval_command(run: Run, place: Path | None = None) -> tuple[str, list[str]]:
+def eval_command(
+    run: Run, place: Path | None = None, trajectories: int | None = None
+) -> tuple[str, list[str]]:
     """The command that asks a run's questions again.
 
     Args:
         run: Its manifest.
         place: Its folder.
+        trajectories: Of each sample, where there are several.
 
     Returns:
         The command, and the names of settings that it does not show, as they were set by the
         model's family or by options of its provider.
     """
-    words = ["groundingme", "eval", run.model, "--data", run.data]
+    kind = "sample" if trajectories else "eval"
+    words = ["groundingme", kind, run.model, "--data", run.data]
+    if trajectories:
+        words += ["-n", str(trajectories)]
     if run.subset:
         words += ["--subset", run.subset]
     if run.limit is not None:
@@ -37,10 +44,11 @@ def eval_command(run: Run, place: Path | None = None) -> tuple[str, list[str]]:
         words += ["--prompt", run.prompt]
     words += ["--coords", run.coords]
     hidden = []
+    defaults = _OPTIONS | ({"temperature": 0.7, SAMPLED: True} if trajectories else {})
     for name, value in run.settings.items():
-        if name not in _OPTIONS:
+        if name not in defaults:
             hidden.append(name)
-        elif value != _OPTIONS[name]:
+        elif value != defaults[name]:
             words += [f"--{name.replace('_', '-')}", _word(value)]
     if place is not None:
         words += ["--out", str(place.parent)]

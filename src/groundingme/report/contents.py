@@ -15,6 +15,7 @@ from groundingme.evaluation import load_run_data, score
 from groundingme.mistakes import Mistakes
 from groundingme.protocols import BOX
 from groundingme.report.marks import Mark
+from groundingme.report.sampled import Sampled, sampled_runs
 from groundingme.schema import Sample
 from groundingme.stats import Floats
 from groundingme.store import RunFolder
@@ -31,12 +32,14 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
         marks: One a run, in the order given.
         notes: Lines that the reader should not miss.
         lead: A sentence of the caller's own for the summary, or "".
+        sampled: The runs that hold several trajectories of each sample.
     """
 
     comparison: Comparison
     marks: list[Mark]
     notes: list[str]
     lead: str = ""
+    sampled: list[Sampled] = []
 
     @property
     def entries(self) -> list[Entry]:
@@ -102,11 +105,13 @@ def gather(
     pictured, missing = _pictured(runs, dataset)
     runs = [msgspec.structs.replace(one, samples=pictured) for one in runs]
     comparison = Comparison(runs, resamples=resamples)
+    sampled = sampled_runs(runs, pictured)
     return Contents(
         comparison=comparison,
         marks=[Mark(at, one.label) for at, one in enumerate(runs)],
-        notes=[*notes, *missing, *_run_notes(runs)],
+        notes=[*notes, *missing, *map(_first_alone, sampled), *_run_notes(runs)],
         lead=lead,
+        sampled=sampled,
     )
 
 
@@ -149,6 +154,13 @@ def _pictured(runs: Sequence[Entry], dataset: Dataset | None) -> tuple[list[Samp
 
 def _question(sample: Sample) -> tuple[object, ...]:
     return sample.description, sample.target
+
+
+def _first_alone(one: Sampled) -> str:
+    return (
+        f"{one.mark.label} holds {one.run.t.n} trajectories of each sample; all of them are under "
+        "Trajectories, and everything else here is of the first of each"
+    )
 
 
 def _run_notes(entries: Sequence[Entry]) -> list[str]:

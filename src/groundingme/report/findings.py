@@ -14,6 +14,7 @@ from groundingme.comparison import ALL, Estimate, Standing
 from groundingme.mistakes import KINDS
 from groundingme.report import floor
 from groundingme.report.contents import Contents, boxed_confidences
+from groundingme.report.sampled import Sampled
 from groundingme.wording import points, sentence
 
 SPOKEN_OF = 2
@@ -51,6 +52,8 @@ def findings(contents: Contents) -> list[Finding]:
     for topic in (_rejecting, _weakest, _mistakes, _confidence):
         for standing in contents.standings[:SPOKEN_OF]:
             found += topic(contents, standing)
+    for one in contents.sampled:
+        found.append(_trajectories(contents, one))
     found += [Finding("Text floor", text) for text in floor.warnings(contents, most=SPOKEN_OF)]
     return found
 
@@ -205,6 +208,27 @@ def _confidence(contents: Contents, standing: Standing) -> Iterator[Finding]:
         f"and {percent(right)} of them are right: {word} {points(abs(stated - right))} points."
     )
     yield Finding("Confidence", _start(text))
+
+
+def _trajectories(contents: Contents, one: Sampled) -> Finding:
+    """What several answers are worth, and what the best judge could make of them."""
+    rows = {row.name: row for row in one.rows}
+    mean, majority, oracle = (rows[name] for name in ("mean", "majority", "oracle"))
+    who = one.mark.label if len(contents.entries) > 1 else "the model"
+    gained = "more" if majority.gain >= 0 else "less"
+    ends = sorted(abs(100 * end) for end in (majority.gain_low, majority.gain_high))
+    sure = majority.gain_low > 0 or majority.gain_high < 0
+    by = (
+        f"{points(abs(majority.gain))} points {gained} ({ends[0]:.1f} to {ends[1]:.1f})"
+        if sure
+        else "which these samples do not show to be another figure"
+    )
+    text = (
+        f"Of {one.run.t.n} trajectories {who} has {percent(mean.score)} right on average, and the "
+        f"majority of them {percent(majority.score)}, {by}; a judge that never errs would find "
+        f"{percent(oracle.score)}."
+    )
+    return Finding("Trajectories", text)
 
 
 def limits(contents: Contents) -> list[str]:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import base64
 import csv
-import hashlib
 import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 
 import msgspec
@@ -23,8 +21,9 @@ from groundingme.alignment import Entry
 from groundingme.comparison import ALL
 from groundingme.datasets import Dataset
 from groundingme.errors import UsageError
-from groundingme.report import charts, commands, tables
+from groundingme.report import charts, commands, tables, trajectories
 from groundingme.report.contents import PICTURED, Contents, gather
+from groundingme.report.document import head, static
 from groundingme.report.findings import Finding, findings, limits, next_steps
 from groundingme.report.gallery import MOST, Gallery, gallery
 from groundingme.report.marks import box_legend, breakable, legend
@@ -41,10 +40,11 @@ RESERVED, RESERVED_A_RUN = 200_000, 40_000
 SIDE_BY_SIDE = 3
 """Most runs whose table of subtasks leaves room for the radar beside it."""
 
+TRAJECTORIES = "trajectories"
 SECTIONS = (
     ("summary", "Summary"), ("leaderboard", "Leaderboard"), ("subtasks", "Subtasks"),
-    ("curves", "Curves"), ("mistakes", "Mistakes"), ("settings", "Settings"),
-    ("again", "Reproduce"), ("samples", "Samples"),
+    ("curves", "Curves"), (TRAJECTORIES, "Trajectories"), ("mistakes", "Mistakes"),
+    ("settings", "Settings"), ("again", "Reproduce"), ("samples", "Samples"),
 )  # fmt: skip
 
 
@@ -109,13 +109,17 @@ def page(
         workers: Processes that decode images; one a core by default.
         tick: Called with the number of images that are done, and of all.
     """
-    style, script = _static("report.css"), _static("report.js")
+    style, script = static("report.css"), static("report.js")
     rest = len((style + script).encode()) + RESERVED + RESERVED_A_RUN * len(contents.entries)
+    trials: dict[str, Html] = {}
+    if contents.sampled:
+        trials[TRAJECTORIES], size = trajectories.sections(contents.sampled, workers=workers)
+        rest += size
     # Most of the pictures' work is done by other processes, and the sections take this one.
     with ThreadPoolExecutor(1) as beside:
         later = beside.submit(_sections, contents)
         samples = gallery(contents, MAX_BYTES - rest, most=most, workers=workers, tick=tick)
-        sections = later.result()
+        sections = {**later.result(), **trials}
     sections["samples"] = _samples(contents, samples)
     run = contents.entries[0].run
     title = f"{run.data_name}: {', '.join(one.label for one in contents.marks[:3])}"
@@ -127,7 +131,7 @@ def page(
         _top(contents),
         tag("main", *(
             tag("section", tag("h2", name), sections[id], id=id, aria_label=name)
-            for id, name in SECTIONS
+            for id, name in _named(contents)
         )),
         _foot(),
         tag("script", _json(samples.data), type="application/json", id="data"),
@@ -137,32 +141,9 @@ def page(
     return f"<!doctype html>\n{tag('html', head(title, script), body, lang='en')}\n"
 
 
-def head(title: str, script: str = "") -> Html:
-    """The head of a page that may load nothing and run nothing but that script."""
-    style = _static("report.css")
-    runs = f"script-src '{_digest(script)}'; " if script else ""
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; {runs}"
-        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
-    )
-    return tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("title", title),
-        tag("style", Html(style)),
-    )
-
-
-def _static(name: str) -> str:
-    return resources.files("groundingme.report").joinpath("static", name).read_text("utf-8")
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+def _named(contents: Contents) -> list[tuple[str, str]]:
+    """Id and name of every section that there is something for."""
+    return [one for one in SECTIONS if one[0] != TRAJECTORIES or contents.sampled]
 
 
 def _json(data: object) -> Html:
@@ -171,7 +152,7 @@ def _json(data: object) -> Html:
 
 
 def _top(contents: Contents) -> Html:
-    links = (tag("a", name, href=f"#{id}") for id, name in SECTIONS)
+    links = (tag("a", name, href=f"#{id}") for id, name in _named(contents))
     return tag(
         "header",
         tag("nav", tag("div", *links, class_="links"),
@@ -320,9 +301,10 @@ def _settings(contents: Contents) -> Html:
 
 def _again(contents: Contents) -> Html:
     blocks = []
+    several = {one.mark.at: one.run.t.n for one in contents.sampled}
     for mark in contents.marks:
         entry = contents.entries[mark.at]
-        command, hidden = commands.eval_command(entry.run, entry.path)
+        command, hidden = commands.eval_command(entry.run, entry.path, several.get(mark.at))
         more = f"Set by the model's family or its provider: {', '.join(hidden)}." if hidden else ""
         blocks.append(
             tag("div", tag("h4", mark.name()), tag("pre", command),
@@ -348,7 +330,7 @@ def _samples(contents: Contents, shown: Gallery) -> Html:
 
 
 def csv_tables(contents: Contents) -> dict[str, list[list[object]]]:
-    """Leaderboard, subtasks, mistakes and samples as rows, by file name; shares in [0, 1]."""
+    """Leaderboard, subtasks, mistakes, samples and ways to choose; shares in [0, 1]."""
     standings = contents.standings
     measures = list(standings[0].rejection)
     board: list[list[object]] = [
@@ -376,8 +358,21 @@ def csv_tables(contents: Contents) -> dict[str, list[list[object]]]:
             score = column[at]
             row += [int(contents.right[run, at]), score.outcome, round(score.iou, 4)]
         rows.append(row)
-    return {"leaderboard.csv": board, "subtasks.csv": cells, "mistakes.csv": kinds,
+    trials = {"trajectories.csv": _ways(contents)} if contents.sampled else {}
+    return {"leaderboard.csv": board, "subtasks.csv": cells, "mistakes.csv": kinds, **trials,
             "samples.csv": rows}  # fmt: skip
+
+
+def _ways(contents: Contents) -> list[list[object]]:
+    """Ways to choose of several trajectories; shares in [0, 1]."""
+    names = ("name", "score", "low", "high", "gain", "gain_low", "gain_high", "p", "trajectories",
+             "tokens", "dollars")  # fmt: skip
+    rows: list[list[object]] = [["run", *names]]
+    for one in contents.sampled:
+        for row in one.rows:
+            cells = [getattr(row, name) for name in names]
+            rows.append([one.mark.label, *("" if cell is None else cell for cell in cells)])
+    return rows
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:

@@ -16,12 +16,13 @@ import msgspec
 import numpy as np
 
 from groundingme.costs import Spending
+from groundingme.errors import RunError
 from groundingme.protocols import BOX
 from groundingme.scale.court import VERDICTS, Tally, Verdict
 from groundingme.scale.select import Choice
 from groundingme.scale.trajectories import Trajectories
 from groundingme.schema import Box
-from groundingme.store import kept, write_atomically
+from groundingme.store import RunFolder, kept, write_atomically
 
 _ENDING = ".choice.json"
 
@@ -111,13 +112,19 @@ def _choice(chosen: Mapping[str, _Chosen], t: Trajectories) -> Choice:
 
 
 def load_verdicts(folder: Path) -> dict[str, list[tuple[str, Verdict]]]:
-    """The judge's folder and what it said, by sample id: its last word on each showing."""
+    """Name and model of the judge and its last word on each showing, by sample id."""
     decoder = msgspec.json.Decoder(Verdict)
     found: dict[str, dict[tuple[str, int, int], tuple[str, Verdict]]] = {}
     for file in sorted(folder.glob(f"judges/*/{VERDICTS}")):
-        for line in file.read_bytes().splitlines():
+        try:
+            run = RunFolder.open(file.parent).run
+            lines = file.read_bytes().splitlines()
+        except (RunError, OSError):
+            continue
+        judge = f"{run.data_name}, {run.model}"
+        for line in lines:
             with suppress(msgspec.DecodeError):
                 one = decoder.decode(line)
                 key = (file.parent.name, one.first, one.second)
-                found.setdefault(one.id, {})[key] = (file.parent.name, one)
+                found.setdefault(one.id, {})[key] = (judge, one)
     return {id: list(said.values()) for id, said in found.items()}

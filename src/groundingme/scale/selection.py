@@ -23,7 +23,7 @@ from groundingme.scale.judged import Hearing
 from groundingme.scale.kept import Heard, load_choices, save_choice
 from groundingme.scale.select import SELECTORS, Choice, mean_of_n, pass_at
 from groundingme.scale.trajectories import Trajectories, gather, keep
-from groundingme.schema import Generation, Run
+from groundingme.schema import Generation, Run, Sample
 from groundingme.store import RunFolder, list_runs
 from groundingme.taxonomy import L1
 
@@ -150,6 +150,19 @@ def load_sample_run(path: str | Path, *, images: bool = False) -> SampleRun:
         greedy=gather(dataset.samples, said, 1, other.run.coords) if other else None,
         greedy_generations=said,
         notes=tuple(notes),
+    )
+
+
+def narrowed(run: SampleRun, samples: Sequence[Sample]) -> SampleRun:
+    """A run cut to some of its samples, in that order; they may come with images."""
+    places = {id: row for row, id in enumerate(run.t.ids)}
+    rows = [places[one.id] for one in samples]
+    data = run.dataset
+    return msgspec.structs.replace(
+        run,
+        dataset=Dataset(name=data.name, source=data.source, samples=samples),
+        t=run.t.of(rows),
+        greedy=run.greedy.of(rows) if run.greedy else None,
     )
 
 
