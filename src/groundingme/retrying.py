@@ -111,10 +111,11 @@ class Quota:
 class Outage:
     """Notices that a server is away as a whole; then one request at a time looks for it.
 
-    It is away where a connection is refused, or where for `RetryPolicy.window` seconds nothing
-    but failures came, from `MANY` samples or from all that are in hand. As those may be samples
-    that the server dislikes, each next look is another sample's, and new ones are taken in hand
-    for it. Where there are no new ones, and too few to tell, each goes on by itself.
+    It is away where a connection is refused, or where for `RetryPolicy.window` seconds, or until
+    a sample has no attempt left, nothing but failures came, for `MANY` samples or for all that are
+    in hand. As those may be samples that the server dislikes, each next look is another sample's,
+    and new ones are taken in hand for it. Where there are no new ones, and too few to tell, each
+    goes on by itself.
 
     Args:
         policy: How long, and how often.
@@ -162,13 +163,14 @@ class Outage:
             await self._moved.wait()
 
     def failed(
-        self, id: str, error: RetryableError, *, in_hand: int, more: bool, sure: bool
+        self, id: str, error: RetryableError, *, last: bool, in_hand: int, more: bool, sure: bool
     ) -> bool:
         """Whether a failure is the server's, so that its sample asks again without a count.
 
         Args:
             id: The sample's.
             error: What it got.
+            last: Whether the sample has no attempt left.
             in_hand: Samples that are in hand.
             more: Whether others are left.
             sure: Whether the server ever answered, so that it can have gone.
@@ -185,12 +187,11 @@ class Outage:
         self._failing.add(id)
         refused = error.kind == "unreachable"
         if self._back.is_set():
-            long_enough = now - self._first >= self._policy.window
+            over = now - self._first >= self._policy.window or (last and len(self._failing) > 1)
             all_fail = len(self._failing) >= min(MANY, in_hand)
-            if sure and (refused or (more and long_enough and all_fail and not self._blamed)):
+            if sure and (refused or (more and over and all_fail and not self._blamed)):
                 self._pause_all(now, error)
-                return True
-            return False
+            return sure and refused
         if self._prober == id:
             self._looked(now, error)
         if not (more or refused) and in_hand <= len(self._failing) < MANY:

@@ -51,6 +51,7 @@ async def ask(
     affords: Callable[[int], bool] | None = None,
     hopeless: int | None = HOPELESS,
     tell: Callable[[str], None] = lambda line: None,
+    pacer: Pacer | None = None,
 ) -> None:
     """Asks each sample once and hands every outcome to `sink`, in order of finishing.
 
@@ -80,6 +81,7 @@ async def ask(
             no with none in flight, the rest is not asked, and not recorded as failed.
         hopeless: Stop when the first so many samples all failed; None asks all the same.
         tell: Told in a line when everything waits.
+        pacer: One that an earlier call has taught; in place of `concurrency`, `rpm` and `tpm`.
 
     Raises:
         FatalError: No request can succeed, none of the first ones did, or the server went away
@@ -95,7 +97,8 @@ async def ask(
             thinking=thinking, image_rule=image_rule,
         )  # fmt: skip
 
-    pacer = Pacer(concurrency or (None if model.paced else CONCURRENCY), rpm=rpm, tpm=tpm)
+    if pacer is None:
+        pacer = Pacer(concurrency or (None if model.paced else CONCURRENCY), rpm=rpm, tpm=tpm)
     session = _Session(
         model,
         prepare,
@@ -277,7 +280,7 @@ class _Session:
             try:
                 generation = await self._once(request, sent)
             except RetryableError as error:
-                if self._is_away(request, error):
+                if self._is_away(request, error, last=attempt >= policy.attempts):
                     attempt -= 1
                     continue
                 pause = policy.wait(attempt, error.retry_after)
@@ -298,11 +301,12 @@ class _Session:
                 self._outage.answered(request.id, from_server=not generation.cached)
                 return _completed(generation, request, attempt)
 
-    def _is_away(self, request: Request, error: RetryableError) -> bool:
+    def _is_away(self, request: Request, error: RetryableError, *, last: bool) -> bool:
         resumed = self._hopeless is None and error.kind != "unreachable"
         return self._outage.failed(
             request.id,
             error,
+            last=last,
             in_hand=len(self._tasks),
             more=self._more,
             sure=self._answered or resumed,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from groundingme.cache import Cache
+    from groundingme.distributed import Workers
     from groundingme.runner import RetryPolicy
 
 Command = Callable[..., Any]
@@ -98,6 +99,11 @@ retry_options = grouped(
         "--retry-for", type=click.FloatRange(min=0), help="Seconds after which it is not (900)."
     ),
     click.option(
+        "--outage-for",
+        type=click.FloatRange(min=0),
+        help="Seconds to wait for a server that went away (900).",
+    ),
+    click.option(
         "--on-quota",
         type=click.Choice(["stop", "pause"]),
         default="stop",
@@ -126,6 +132,65 @@ server_options = grouped(
 """Where a model is, and what else its provider takes: see `provider_options`."""
 
 
+worker_options = grouped(
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where the workers are: on this machine, or on a Ray cluster.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1),
+        help="Most workers, each with a model of its own. Default: this process alone.",
+    ),
+    click.option("--ray-address", help="Of the cluster. Default: RAY_ADDRESS, or one here."),
+    click.option(
+        "--gpus-per-worker",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        show_default=True,
+        help="GPUs of each worker; 0.5 shares one.",
+    ),
+    click.option(
+        "--shard-size",
+        type=click.IntRange(1),
+        help="Samples given to a worker at once.",
+    ),
+)
+"""Of commands that ask with several workers; `workers` takes them."""
+
+
+def workers(settings: dict[str, Any]) -> Workers | None:
+    """What `worker_options` say, taken out of `settings`; None for this process alone.
+
+    Raises:
+        UsageError: They contradict each other.
+    """
+    engine, number = settings.pop("engine"), settings.pop("workers")
+    given = {
+        "gpus": settings.pop("gpus_per_worker"),
+        "address": settings.pop("ray_address"),
+        "shard_size": settings.pop("shard_size"),
+    }
+    if number is None and engine == "ray":
+        raise UsageError(
+            "expected --workers N with --engine ray, got none; a good number is that of the "
+            "cluster's CPUs, or of its GPUs divided by --gpus-per-worker"
+        )
+    if engine == "local" and (number or 1) == 1:
+        if any(given.values()):
+            raise UsageError(
+                "expected --workers N, or --engine ray, with options for workers, got neither; "
+                "add one of them"
+            )
+        return None
+    from groundingme.distributed import Workers
+
+    return Workers(engine=engine, number=number, **given)
+
+
 def retry_policy(settings: dict[str, Any]) -> RetryPolicy:
     """What `retry_options` say, taken out of `settings`."""
     from groundingme.runner import RetryPolicy
@@ -136,6 +201,9 @@ def retry_policy(settings: dict[str, Any]) -> RetryPolicy:
         given["attempts"] = retries + 1
     if longest is not None:
         given["total"] = longest
+    outage = settings.pop("outage_for")
+    if outage is not None:
+        given["outage"] = outage
     return RetryPolicy(**given)
 
 

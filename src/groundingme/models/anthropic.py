@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from groundingme.errors import FatalError, MissingDependencyError, RequestError, RetryableError
 from groundingme.models import PROVIDERS, Request
 from groundingme.models.hosted import HostedModel, seconds
+from groundingme.models.wire import bound
 from groundingme.registry import unknown
 from groundingme.schema import Generation
 
@@ -124,6 +125,7 @@ class Anthropic(HostedModel):
                 max_retries=0,
                 # Not among a request's own headers, which the SDK writes into its log.
                 default_headers={**self._old_key(), **self._headers},
+                http_client=anthropic.DefaultAsyncHttpxClient(event_hooks={"response": [bound]}),
             )
         return self._client
 

@@ -23,6 +23,7 @@ from groundingme.models import PROVIDERS, Request
 from groundingme.models.confidence import ALTERNATIVES, Token, with_confidence
 from groundingme.models.hosted import HostedModel, seconds, transport_errors
 from groundingme.models.options import flag, whole
+from groundingme.models.wire import bounded_response
 from groundingme.schema import Generation
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class Google(HostedModel):
     async def aclose(self) -> None:
         if self._client is not None:
             await self._client.aio.aclose()
+            await self._session.close()
             self._client.close()
             self._client = None
 
@@ -141,6 +143,9 @@ class Google(HostedModel):
         from google.genai import types
 
         if self._client is None:
+            import aiohttp
+
+            self._session = aiohttp.ClientSession(response_class=bounded_response(), trust_env=True)
             self._client = genai.Client(
                 api_key=self._needed_key(),
                 http_options=types.HttpOptions(
@@ -149,6 +154,7 @@ class Google(HostedModel):
                     timeout=int(self._timeout * 1000),
                     # The runner asks again, and counts it; the SDK must not do so unseen.
                     retry_options=types.HttpRetryOptions(attempts=1),
+                    aiohttp_client=self._session,
                 ),
             )
         return self._client

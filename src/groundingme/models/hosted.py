@@ -134,13 +134,16 @@ class HostedModel(Model):
             return FatalError("bad-request", line, status=status)
         return RequestError("bad-request", line, status=status)
 
-    def _broken(self, error: BaseException) -> RetryableError:
+    def _broken(self, error: BaseException) -> RequestError:
         """The error for a reply that never came, by the names of what the SDK's client raised."""
         chain: list[BaseException] = []
         cause: BaseException | None = error
         while cause is not None and cause not in chain:
             chain.append(cause)
             cause = cause.__cause__ or cause.__context__
+        for one in chain:
+            if isinstance(one, RequestError):  # of our own: see `wire`
+                return one
         kin = {kind.__name__ for one in chain for kind in type(one).__mro__}
         if kin & {"ConnectError", "ClientConnectorError"}:
             refused = any(isinstance(one, ConnectionRefusedError) for one in chain)

@@ -24,6 +24,7 @@ from groundingme.models import PROVIDERS, Model, Request
 from groundingme.models.confidence import Token, from_tokens
 from groundingme.models.hosted import NO_QUOTA, seconds
 from groundingme.models.options import address, sent_headers
+from groundingme.models.wire import bounded_response
 from groundingme.schema import Generation
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class OpenAI(Model):
             key = keys.find(self._key_env)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
+                response_class=bounded_response(),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
                 headers={
                     "Content-Type": "application/json",
