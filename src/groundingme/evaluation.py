@@ -22,6 +22,7 @@ from groundingme.asking import AUTO, Asking, reading_of_run, resolve
 from groundingme.cache import Cache, Cached
 from groundingme.costs import Price, Spending, find_price, parse_price
 from groundingme.datasets import Dataset, load_dataset
+from groundingme.distributed import Recipe, Workers, ask_with_workers, take_over
 from groundingme.errors import DataError, FatalError, UsageError
 from groundingme.interrupting import run_to_end as run_to_end
 from groundingme.models import Model, load_model
@@ -63,6 +64,7 @@ def evaluate(
     price: str | Price | None = None,
     budget: float | None = None,
     cache: Cache | None = None,
+    workers: Workers | None = None,
     out: str | Path = DEFAULT_OUT,
     progress: Progress | None = None,
     **options: Any,
@@ -99,6 +101,8 @@ def evaluate(
         budget: Most US dollars that the run folder may cost, earlier sessions included. Asking
             stops before a request that could exceed it.
         cache: Replies that were paid for once; what is there is not asked again.
+        workers: Several processes, or a Ray cluster; None asks in this process. Not part of what
+            makes a run.
         out: Folder of runs; made where it is missing.
         progress: Told of every reply; None is silent.
         **options: For the provider, such as `base_url`.
@@ -112,6 +116,8 @@ def evaluate(
         FatalError: No request can succeed (wrong key, unknown model); what was done is kept.
     """
     check_protocol(protocol)
+    if workers:
+        workers.check(budget=budget, cache=cache)
     check_numbers(
         concurrency=concurrency, rpm=rpm, tpm=tpm, max_tokens=max_tokens, temperature=temperature,
         limit=limit, max_failed=max_failed,
@@ -126,6 +132,7 @@ def evaluate(
         raise UsageError(f"expected a run to ask failed samples of again, got none in {out}")
     folder = RunFolder.find_or_create(out, run)
     with folder.lock():
+        take_over(folder)
         save_samples(dataset, folder.path)
         generations = folder.generations()
         damage = damage_note(folder)
@@ -151,28 +158,21 @@ def evaluate(
             if hint := spread.add(generation):
                 watcher.note(hint)
 
-        work = ask(
-            asked,
-            left,
-            prompt=how.template,
-            sink=sink,
-            concurrency=concurrency,
-            rpm=rpm,
-            tpm=tpm,
-            retry=retry or RetryPolicy(),
-            temperature=temperature,
-            max_tokens=max_tokens,
-            jpeg_quality=jpeg_quality,
-            system=how.system,
-            extra=how.extra,
-            thinking=how.thinking,
-            image_rule=how.image,
-            affords=None if budget is None else spending.affords,
-            hopeless=None if done or max_failed == 1 else HOPELESS,
-            tell=watcher.note,
-        )
+        asking: dict[str, Any] = {
+            "prompt": how.template, "sink": sink, "concurrency": concurrency, "rpm": rpm,
+            "tpm": tpm, "retry": retry or RetryPolicy(), "temperature": temperature,
+            "max_tokens": max_tokens, "jpeg_quality": jpeg_quality, "system": how.system,
+            "extra": how.extra, "thinking": how.thinking, "image_rule": how.image,
+            "hopeless": None if done or max_failed == 1 else HOPELESS,
+        }  # fmt: skip
         try:
-            interrupted = run_to_end(work)
+            if workers:
+                recipe = Recipe.of(model, options, cache)
+                interrupted = ask_with_workers(recipe, left, workers, folder, **asking)
+            else:
+                affords = None if budget is None else spending.affords
+                work = ask(asked, left, affords=affords, tell=watcher.note, **asking)
+                interrupted = run_to_end(work)
         except FatalError as error:
             raise FatalError(
                 error.kind,

@@ -214,7 +214,7 @@ class RunFolder:
         """The replies by sample id and trajectory: the latest reply, or else latest failure."""
         found: dict[tuple[str, int], Generation] = {}
         damaged: list[int] = []
-        for number, one in _read_lines(self.path / GENERATIONS):
+        for number, one in read_lines(self.path / GENERATIONS):
             if one is None:
                 damaged.append(number)
                 continue
@@ -381,7 +381,7 @@ def _synced(file: int) -> Iterator[None]:
             os.fsync(file)
 
 
-def _read_lines(path: Path) -> Iterator[tuple[int, Generation | None]]:
+def read_lines(path: Path) -> Iterator[tuple[int, Generation | None]]:
     """Every line with its number; None for one that is damaged."""
     decoder = msgspec.json.Decoder(Generation)
     try:

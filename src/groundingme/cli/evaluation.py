@@ -17,6 +17,8 @@ from groundingme.cli.options import (
     retry_options,
     retry_policy,
     server_options,
+    worker_options,
+    workers,
 )
 from groundingme.errors import JobError, UsageError
 from groundingme.terminal import say, visible_json
@@ -42,6 +44,7 @@ INTERRUPTED = 130
 @click.option("--cache", "use_cache", is_flag=True, help="Take replies that any run paid for from the cache; see `groundingme cache`.")  # fmt: skip  # noqa: E501
 @click.option("--out", default="runs", show_default=True, help="Folder of runs.")
 @server_options
+@worker_options
 @retry_options
 @click.option("--retry-failed", is_flag=True, help="Ask only what failed in an earlier session.")
 @click.option("--max-failed", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Share of samples that may fail; beyond it the exit code is 1.")  # fmt: skip  # noqa: E501
@@ -77,6 +80,7 @@ def eval_command(
 
     provider = provider_options(settings)
     retry = retry_policy(settings)
+    crew = workers(settings)
     if dry_run:
         _dry_run(model, data or "scenes", settings, provider)
         return
@@ -86,6 +90,7 @@ def eval_command(
         progress=progress.Quiet() if quiet else progress.for_terminal(),
         retry=retry,
         cache=open_cache() if use_cache else None,
+        workers=crew,
         **settings,
         **provider,
     )

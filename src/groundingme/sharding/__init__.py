@@ -14,12 +14,13 @@ it is there, so the caller can keep it at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 from groundingme.errors import UsageError
 from groundingme.sharding.scheduling import AGAIN as AGAIN
 from groundingme.sharding.scheduling import Crew, attempt, scheduled
+from groundingme.sharding.scheduling import Lost as Lost
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -38,12 +39,12 @@ def run_shards(
     gpus: float = 0,
     address: str | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[S, R | Exception]]:
+) -> Generator[tuple[S, R | Exception], None, None]:
     """Gives every shard to a function, and what became of it in the order of finishing.
 
     A shard whose function raised gives that exception, and the others go on. Where a worker died
     (killed, out of memory, its node gone), another one is started and its shard tried `AGAIN`
-    times more; then the shard gives a `JobError`. Close the iterator to end early: workers are
+    times more; then the shard gives `Lost`. Close the iterator to end early: workers are
     stopped at once.
 
     Args:
@@ -88,7 +89,7 @@ def _run(
     gpus: float,
     address: str | None,
     stop: Callable[[], bool],
-) -> Iterator[tuple[S, R | Exception]]:
+) -> Generator[tuple[S, R | Exception], None, None]:
     if not shards:
         return
     if engine == "local" and workers == 1:

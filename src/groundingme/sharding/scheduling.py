@@ -18,6 +18,10 @@ AGAIN = 2
 they load."""
 
 
+class Lost(JobError):  # noqa: N818 - what became of a shard
+    """A worker died with a shard, again and again."""
+
+
 class Worker:
     """Where one copy of the function is.
 
@@ -131,8 +135,8 @@ def scheduled(
             yield shards[index], result
 
 
-def _lost(times: int, how: str) -> JobError:
-    return JobError(
+def _lost(times: int, how: str) -> Lost:
+    return Lost(
         f"expected a result, got a worker that died with this shard, {times} times; "
         f"the last one: {how}"
     )
