@@ -96,6 +96,8 @@ class DescribeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 def work(targets: list[Target], options: DescribeOptions, context: Context) -> list[Target]:
     """Describes every target that goes on and has no description yet.
 
+    One that was chosen for Rejection gets a true description as well, which `negatives` changes.
+
     A target whose every request failed gets `failure`. One whose replies are of no use gets the
     problem of the first as its `fate` (see `reading`), or `no-rule`; for Text, `no-text` where no
     draft has writing in it.
@@ -104,9 +106,7 @@ def work(targets: list[Target], options: DescribeOptions, context: Context) -> l
         FatalError: The model cannot be asked at all.
         Interrupted: Ctrl-C.
     """
-    waiting = [
-        one for one in targets if one.goes_on and not one.is_rejection and not one.description
-    ]
+    waiting = [one for one in targets if one.goes_on and not one.description]
     if options.by == "rules":
         done = _by_rules(waiting, targets, context.seed)
     else:

@@ -132,3 +132,62 @@ def read_template(path: str) -> str:
     if "{label}" not in text:
         raise UsageError(f"expected a prompt with {{label}} in {path}, got none; add it")
     return text
+
+
+NEGATIVE = """\
+{shown}This description is true of {which}:
+
+{description}
+
+Write a variant of it that is false of every object in the picture, by changing exactly one fact \
+of the kind "{kind}": {what}
+
+Rules:
+- Change as few words as possible, in one place, and leave every other word exactly as it is.
+- The change must be plain and wrong, not a matter of taste: nobody who looks closely may call the \
+variant true. A synonym, a shade of the same colour or a vaguer word is no change.
+- It should be subtle: something that could well be in such a picture, and that is close to what \
+is there.
+- No other object in the picture may fit the variant.
+- The sentence stays grammatical.
+
+Reply with one JSON object and nothing else:
+{{"description": "the variant", "before": "the words that were true", "after": "the words in their \
+place"}}
+If no such variant can be made, reply {give_up}."""
+
+CHANGES: dict[str, str] = {
+    "Appearance": "a colour, material, pattern, shape or size of the object.",
+    "Component": (
+        "a part that the object has or lacks, or something that is worn or carried, or how many "
+        "parts it has."
+    ),
+    "Text": "letters or digits of what is written on the object; change one or two characters.",
+    "State": (
+        "the state that the object is in: open or closed, lit or unlit, full or empty, its "
+        "posture, which way it faces, what it is doing."
+    ),
+}
+"""By second-level subtask of Rejection, what is to be made wrong."""
+
+
+def render_negative(target: Target, kind: str, *, view: str) -> str:
+    """What a model is asked for a contradiction of a described target.
+
+    Args:
+        target: With a true description.
+        kind: A key of `CHANGES`.
+        view: `outline`, `crop` or `none`.
+    """
+    shown, which = {
+        "outline": ("", f"the {target.label} that is outlined in red in this picture"),
+        "crop": (
+            "The picture shows a part cut out of a larger one.\n",
+            f"the {target.label} in it",
+        ),
+        "none": ("", f"one {target.label} in a picture that you do not see"),
+    }[view]
+    return NEGATIVE.format(
+        shown=shown, which=which, description=target.description, kind=kind,
+        what=CHANGES[kind], give_up=GIVE_UP,
+    )  # fmt: skip

@@ -121,19 +121,25 @@ def unwrapped(text: str) -> str:
     return text.strip()
 
 
-def _from_json(text: str) -> str:
-    """The text in a JSON object, or a JSON string; anything else as it is."""
+def answer_fields(text: str) -> dict[str, str]:
+    """The texts in the JSON object of a reply, by name; none where there is no such object."""
     start, end = text.find("{"), text.rfind("}")
-    if not 0 <= start < end or start > 200:
-        return text
+    if not 0 <= start < end:
+        return {}
     try:
         found = msgspec.json.decode(text[start : end + 1])
     except (msgspec.DecodeError, UnicodeError):
-        return text
-    for name in ("description", "referring_expression", "expression", "caption", "text"):
-        if isinstance(found, dict) and isinstance(found.get(name), str):
-            return str(found[name])
-    return text
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def _from_json(text: str) -> str:
+    """The description in a JSON object; anything else as it is."""
+    found = answer_fields(text)
+    names = ("description", "referring_expression", "expression", "caption", "text")
+    return next((found[name] for name in names if name in found), text)
 
 
 def _problem(
