@@ -104,6 +104,7 @@ def work(targets: list[Target], options: DescribeOptions, context: Context) -> l
 
     Raises:
         FatalError: The model cannot be asked at all.
+        JobError: The budget is spent; what was said is kept.
         Interrupted: Ctrl-C.
     """
     waiting = [one for one in targets if one.goes_on and not one.description]

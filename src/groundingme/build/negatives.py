@@ -99,6 +99,7 @@ def work(targets: list[Target], options: NegativesOptions, context: Context) -> 
 
     Raises:
         FatalError: The model cannot be asked at all.
+        JobError: The budget is spent; what was said is kept.
         Interrupted: Ctrl-C.
     """
     neighbours = _Neighbours(targets)

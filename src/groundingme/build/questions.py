@@ -21,7 +21,7 @@ from groundingme.asking import resolve
 from groundingme.build.stage import Context
 from groundingme.cache import Cached
 from groundingme.drawing import outline
-from groundingme.errors import DataError, FatalError, ImageError, UsageError
+from groundingme.errors import DataError, FatalError, ImageError, JobError, UsageError
 from groundingme.evaluation import spending_for
 from groundingme.interrupting import Interrupted, run_to_end
 from groundingme.judges.pictures import crop
@@ -174,8 +174,7 @@ def ask_all(
 ) -> dict[str, Generation]:
     """The reply to each question, those of earlier runs included, by the question's id.
 
-    What failed has `failure` set and is asked again by the next run. Questions beyond the budget
-    are not asked; they fail with `budget`, which is not recorded.
+    What failed has `failure` set and is asked again by the next run.
 
     Args:
         questions: Of equal words and picture, one is asked for all.
@@ -185,6 +184,7 @@ def ask_all(
 
     Raises:
         FatalError: The model cannot be asked at all; what it said is kept.
+        JobError: The budget is spent; likewise.
         Interrupted: Ctrl-C; likewise.
     """
     if not questions:
@@ -257,12 +257,11 @@ def ask_all(
                 ) from error
             if stopped:
                 raise Interrupted
-    unasked = sum(at not in replies for at in wanted)
-    for line in (spending.stopped(unasked), spending.line()):
-        if line:
-            context.tell(f"{stage}: {line}")
-    budget = Generation(id="", failure="budget", detail="it was not asked: the budget is spent")
-    return {one.id: replies.get((one.key, one.trajectory), budget) for one in questions}
+    if line := spending.line():
+        context.tell(f"{stage}: {line}")
+    if line := spending.stopped(sum(at not in replies for at in wanted)):
+        raise JobError(f"{stage}: {line}")
+    return {one.id: replies[one.key, one.trajectory] for one in questions}
 
 
 def _begin(stage: str, model: str, wanted: int, left: int) -> str:
