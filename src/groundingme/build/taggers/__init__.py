@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "transformers")
 """What the extra `build` brings for models in this process."""
 
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
 
 class Tag(NamedTuple):
     """What may be in a picture.
@@ -96,3 +98,29 @@ def needs(tagger: str, packages: Sequence[str] = PACKAGES) -> None:
                 f"expected the packages {' and '.join(packages)} for the tagger {tagger}, got no "
                 f"{package}; pip install 'groundingme[build]'"
             )
+
+
+def check_dtype(dtype: str) -> str:
+    """The name of a type of numbers.
+
+    Raises:
+        UsageError: It is none of `DTYPES`.
+    """
+    if dtype not in DTYPES:
+        raise UsageError(f"expected dtype as one of {', '.join(DTYPES)}, got {dtype!r}")
+    return dtype
+
+
+def place(device: str | None, dtype: str) -> tuple[str, Any]:
+    """Where a model runs, and torch's type of its numbers.
+
+    Args:
+        device: None for the first GPU where there is one.
+        dtype: One of `DTYPES`; `auto` is float16 on a GPU, else float32.
+    """
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if dtype == "auto":
+        dtype = "float16" if device.startswith("cuda") else "float32"
+    return device, getattr(torch, dtype)

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groundingme.build.taggers import TAGGERS, Tag, Tags, needs, ram_network
+from groundingme.build.taggers import (
+    TAGGERS,
+    Tag,
+    Tags,
+    check_dtype,
+    needs,
+    place,
+    ram_network,
+)
 from groundingme.build.taggers.fixed import read_names
 from groundingme.build.taggers.ram_network import CHECKPOINT, REPOSITORY, RamConfig
 from groundingme.errors import JobError, UsageError
@@ -27,8 +35,6 @@ if TYPE_CHECKING:
 SOURCE = "github.com/xinyu1205/recognize-anything"
 TAG_LIST = "ram_tag_list.txt"
 THRESHOLDS = "ram_tag_list_threshold.txt"
-
-DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
@@ -71,8 +77,6 @@ class Ram:
         config: RamConfig | None = None,
     ) -> None:
         needs("ram", ["torch"])
-        if dtype not in DTYPES:
-            raise UsageError(f"expected dtype as one of {', '.join(DTYPES)}, got {dtype!r}")
         self._path = Path(checkpoint) if checkpoint is not None else None
         if self._path and not self._path.is_file():
             raise UsageError(
@@ -89,7 +93,7 @@ class Ram:
         # No probability exceeds 1.
         self._least[[name in deleted for name in self._names]] = 1.0
         self._device = device
-        self._dtype = dtype
+        self._dtype = check_dtype(dtype)
         self._size = whole("batch_size", batch_size, 1) or 1
         self._config = config or RamConfig()
         self._weights: dict[str, Any] | None = None
@@ -115,9 +119,8 @@ class Ram:
         """
         import torch
 
-        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
         if self._weights is None:
-            self._weights = self._load(device)
+            self._weights = self._load()
         first = self._weights["image_proj.weight"]
         size = self._config.swin.image_size
         seen = np.stack([prepared(picture, size) for picture in pictures])
@@ -129,8 +132,8 @@ class Ram:
                 return made
         except torch.OutOfMemoryError:
             raise JobError(
-                f"expected memory for {len(pictures)} pictures at once on {device}, got too "
-                "little; make batch_size smaller"
+                f"expected memory for {len(pictures)} pictures at once on {first.device}, got "
+                "too little; make batch_size smaller"
             ) from None
 
     def _likely(self, probabilities: NDArray[np.float32]) -> Tags:
@@ -166,12 +169,8 @@ class Ram:
             )
         return least
 
-    def _load(self, device: str) -> dict[str, Any]:
-        import torch
-
-        named = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-        half = torch.float16 if device.startswith("cuda") else torch.float32
-        dtype = half if self._dtype == "auto" else named.get(self._dtype, torch.float32)
+    def _load(self) -> dict[str, Any]:
+        device, dtype = place(self._device, self._dtype)
         path = self._path or downloaded()
         return ram_network.load(path, self._config, len(self._names), to=device, as_=dtype)
 
