@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from tests.chat import ChatServer, Reply
 
+from groundingme.costs import Spending, parse_price
 from groundingme.errors import FatalError
 from groundingme.geometry import iou
 from groundingme.images import BytesImage
@@ -21,7 +22,7 @@ from groundingme.judges import JUDGES
 from groundingme.models import load_model
 from groundingme.runner import RetryPolicy
 from groundingme.scale import select
-from groundingme.scale.court import Court
+from groundingme.scale.court import Court, Purse
 from groundingme.scale.judged import (
     Hearing,
     Presence,
@@ -167,6 +168,44 @@ def test_some_failed_questions_are_counted_and_asked_again_later(tmp_path: Path)
     leaders = select.representatives(T)
     best = [any(T.right()[row, k] for k in found) for row, found in enumerate(leaders)]
     assert choice.right(T).tolist() == best
+
+
+def test_a_budget_ends_the_asking_and_the_majority_decides_the_rest(tmp_path: Path) -> None:
+    def purse(budget: float | None) -> Purse:
+        return Purse(Spending(price=parse_price("0,1000000"), budget=budget))
+
+    with ChatServer(default=knowing()) as server:
+        # A reply has 7 completion tokens, so it costs 7 dollars: 5 questions are affordable.
+        poor = purse(40.0)
+        at_work = court(server, tmp_path, orders="random", concurrency=4, purse=poor)
+        choice = by_clusters(hearing(), at_work)
+        assert len(server.asked) == 5
+        assert poor.spending.dollars == 35.0
+        tally = at_work.tally
+        assert tally.unasked == tally.undecided == poor.unasked == tally.pairs - 5
+        assert tally.failed == 0, "what was not asked did not fail"
+        assert "stopped at the budget of $40: $35.0000" in poor.stopped()
+        majority = select.majority(T, RNG)
+        assert (choice.index == majority.index).mean() > 0.6
+        lines = (at_work.folder.path / "verdicts.jsonl").read_bytes().splitlines()
+        assert len(lines) == 5, "only what was said is written"
+
+        # The same budget asks nothing more, since what was spent is counted.
+        again = purse(40.0)
+        by_clusters(hearing(), court(server, tmp_path, orders="random", purse=again))
+        assert len(server.asked) == 5
+
+        # Two courts of one judge share one folder, and what it cost is counted once.
+        twice = purse(1000.0)
+        for _ in range(2):
+            rich = court(server, tmp_path, orders="random", purse=twice)
+            free = by_clusters(hearing(), rich)
+        assert len(server.asked) == len(set(server.asked))
+        assert twice.spending.dollars == 7.0 * len(server.asked)
+        assert (twice.stopped(), rich.tally.unasked) == ("", 0)
+    leaders = select.representatives(T)
+    best = [any(T.right()[row, k] for k in found) for row, found in enumerate(leaders)]
+    assert free.right(T).tolist() == best
 
 
 def test_the_log_keeps_every_verdict_and_the_words(tmp_path: Path) -> None:

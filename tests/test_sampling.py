@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from tests.chat import ChatServer, Reply
@@ -165,6 +166,52 @@ def test_a_budget_ends_it_before_and_the_command_says_so(tmp_path: Path) -> None
     assert "stopped at the budget" in result.stopped
 
 
+def test_what_eval_takes_sample_takes(tmp_path: Path) -> None:
+    def common(name: str) -> set[str]:
+        command = main.get_command(click.Context(main), name)
+        assert command
+        return {option for one in command.params for option in one.opts}
+
+    # Those of one greedy answer alone, of where the work is done, and a preview that could not
+    # show the server's own n.
+    only = {"model", "--protocol", "--control", "--retry-failed", "--dry-run", "--engine",
+            "--workers", "--shard-size", "--gpus-per-worker", "--ray-address"}  # fmt: skip
+    assert common("eval") - common("sample") <= only
+    with ChatServer(several=True, default=lambda _: Reply(BOX)) as server:
+        made = CliRunner().invoke(
+            main,
+            ["sample", "openai/m", "--data", DATA, "-n", "2", "--base-url", server.base_url,
+             "--out", str(tmp_path), "--coords", "abs", "--quiet", "--header", "X-Team=grounding",
+             "--concurrency", "auto", "--retries", "1", "--timeout", "9", "--rpm", "100000"],
+        )  # fmt: skip
+        assert made.exit_code == 0, made.output
+        assert all(sent["X-Team"] == "grounding" for sent in server.headers)
+        assert len(server.requests) == 6
+
+
+def test_failures_beyond_what_is_allowed_end_with_1(tmp_path: Path) -> None:
+    ill = load_dataset(DATA)[0].description
+    arguments = ["sample", "openai/m", "--data", DATA, "-n", "2", "--out", str(tmp_path),
+                 "--coords", "abs", "--quiet", "--retries", "0", "--base-url"]  # fmt: skip
+    with ChatServer({ill: [Reply(status=400)]}, several=True) as server:
+        failed = CliRunner().invoke(main, [*arguments, server.base_url])
+        assert failed.exit_code == 1
+        assert "2 of 12 trajectories failed, more than --max-failed allows" in failed.output
+        again = CliRunner().invoke(main, [*arguments, server.base_url, "--max-failed", "0.5"])
+        assert again.exit_code == 0, again.output
+
+
+def test_a_folder_is_the_one_that_it_was_before(tmp_path: Path) -> None:
+    """The name is a digest of what makes a run, so that earlier folders go on."""
+    with ChatServer(several=True) as server:
+        path = sampled(server, tmp_path, n=2).path
+    run = RunFolder.open(path).run
+    assert run.settings == {
+        "temperature": 0.7, "max_tokens": 20480, "jpeg_quality": None, "sampled": True,
+    }  # fmt: skip
+    assert path.name == "openai-some-model--scenes-n-6-seed-3--6ffdd59d"
+
+
 def test_a_wrong_key_ends_it_at_once(tmp_path: Path) -> None:
     with (
         ChatServer(default=lambda _: Reply(status=401)) as server,
@@ -240,7 +287,8 @@ def test_the_page_shows_trajectories_and_verdicts_and_runs_nothing(tmp_path: Pat
     text = page.read_text()
     assert "<script" not in text
     assert text.count("&lt;script&gt;alert(1)") >= 6
-    assert text.count("<article>") == 6
+    assert text.count('<article class="trajectories">') == 6
+    assert text.count("<use href=") == 18, "every tile shows its sample's one picture again"
     assert "trajectory 0 wins" in text, "shown in both orders, A wins twice"
     assert "trajectory 1 wins" in text
     assert "A is trajectory" in text

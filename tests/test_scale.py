@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from groundingme import stats
 from groundingme.protocols import BOX, FAILED, REJECTED, UNPARSED
-from groundingme.scale import select, stopping
+from groundingme.scale import curves, select, stopping
 from groundingme.scale.knockout import expected, knockout, play
 from groundingme.scale.simulate import simulate
-from groundingme.scale.trajectories import Trajectories, agreement, clusters, sizes
+from groundingme.scale.trajectories import Trajectories, agreement, clusters, keep, sizes
 
 A, B, C = (0.0, 0.0, 100.0, 100.0), (300.0, 300.0, 400.0, 400.0), (600.0, 0.0, 700.0, 100.0)
 NONE = None
@@ -259,10 +261,83 @@ def test_stopping_early_keeps_the_accuracy_for_a_third_of_the_tokens(rule: stopp
 
 def test_the_curve_ends_at_what_all_trajectories_give() -> None:
     t = simulate(800, 6, seed=10)
-    points = select.curve(t, ["first", "majority"], repeats=2)
-    assert [k for k, _ in points["majority"]] == [1, 2, 4, 6]
-    assert points["majority"][-1][1] == pytest.approx(
+    images = np.arange(800) // 2
+    points = curves.scaling(t, images, orders=2)
+    assert [one.k for one in points["majority"]] == [1, 2, 4, 6]
+    assert points["majority"][-1].score == pytest.approx(
         select.majority(t, RNG).right(t).mean(), abs=0.02
     )
-    assert points["oracle"][-1][1] == pytest.approx(t.right().any(axis=1).mean())
-    assert points["oracle"][0][1] == pytest.approx(points["mean"][0][1])
+    assert points["oracle"][-1].score == pytest.approx(t.right().any(axis=1).mean())
+    assert points["oracle"][0].score == pytest.approx(points["mean"][0].score)
+    assert "random" not in points
+    for found in points.values():
+        assert all(one.low < one.score < one.high for one in found)
+
+
+def test_the_curve_has_the_intervals_of_a_direct_bootstrap_of_images() -> None:
+    t = simulate(400, 4, seed=2)
+    images = np.repeat(np.arange(80), 5)
+    found = curves.scaling(t, images, ["majority"], orders=1)["mean"][0]
+    rng = np.random.default_rng(7)
+    values = select.mean_of_n(t).reshape(80, 5)
+    drawn = [values[rng.integers(0, 80, 80)].mean() for _ in range(4000)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert found.low == pytest.approx(low, abs=0.004)
+    assert found.high == pytest.approx(high, abs=0.004)
+
+
+def test_selectors_without_anything_to_go_by_are_left_out() -> None:
+    t = made([A, A, B], [A, B, B])
+    assert "confidence" not in curves.selectors(t)
+    assert "longest" in curves.selectors(t)
+    same = msgspec.structs.replace(t, reasoning=np.full((2, 3), 5.0))
+    assert "longest" not in curves.selectors(same)
+
+
+def test_the_frontier_compares_with_all_trajectories_pair_by_pair() -> None:
+    t = simulate(600, 8, seed=4)
+    images = np.arange(600)
+    found = curves.frontier(t, images, orders=1)
+    whole = found["fixed N"][-1]
+    assert (whole.name, whole.share, whole.less, whole.p) == ("8", 1.0, 0.0, 1.0)
+    one = found["fixed N"][0]
+    assert one.k == 1
+    assert one.less == pytest.approx(one.score - whole.score)
+    assert one.less_low < one.less < one.less_high < 0
+    assert one.p < 0.001
+    # The same from its parts: one order, one rule, the exact test of the samples that changed.
+    mixed = t.shuffled(np.random.default_rng(0))
+    used, choice = stopping.replay(mixed, stopping.window(3))
+    point = next(p for p in found["window"] if p.name == "window:3")
+    right, all_right = choice.right(mixed), select.majority(mixed, RNG).right(mixed)
+    assert point.k == pytest.approx(used.mean())
+    assert point.score == pytest.approx(right.mean())
+    lost, won = int((all_right & ~right).sum()), int((right & ~all_right).sum())
+    assert point.p == pytest.approx(stats.mcnemar(lost, won))
+    assert [p.share for p in found["posterior"]] == sorted(p.share for p in found["posterior"])
+
+
+def test_several_rules_at_once_are_each_what_they_are_alone() -> None:
+    t = simulate(200, 7, seed=5)
+    rules = [stopping.posterior(0.7), stopping.window(2), stopping.window(3)]
+    for rule, (used, choice) in zip(rules, stopping.replay_all(t, rules), strict=True):
+        slow_used, slow = np.full(len(t), t.n), select.majority(t, RNG).outcome.copy()
+        for row in range(len(t)):
+            alone = t.of([row])
+            for k in range(2, t.n):
+                if rule(alone.first(k))[0]:
+                    slow_used[row] = k
+                    slow[row] = select.majority(alone.first(k), RNG).outcome[0]
+                    break
+        assert used.tolist() == slow_used.tolist()
+        assert choice.outcome.tolist() == slow.tolist()
+
+
+def test_what_is_kept_is_what_would_be_computed() -> None:
+    t = simulate(50, 6, seed=6)
+    order = np.argsort(np.random.default_rng(1).random((50, 6)), axis=1)[:, :4]
+    part = keep(t).take(order)
+    assert part.label is None
+    assert np.array_equal(agreement(part), agreement(t.take(order)))
+    assert np.array_equal(clusters(keep(part)), clusters(t.take(order)))
+    assert np.array_equal(keep(t).of([3, 1]).label, clusters(t)[[3, 1]])

@@ -20,6 +20,8 @@ from groundingme.metrics import accuracy
 from groundingme.report import papertables
 from groundingme.report.contents import Contents, boxed_confidences
 from groundingme.report.marks import Mark
+from groundingme.report.sampled import Sampled
+from groundingme.scale.figures import frontier_panel, scaling_panel
 from groundingme.store import write_atomically
 
 if TYPE_CHECKING:
@@ -96,8 +98,26 @@ def draw(contents: Contents | None, table: papertables.PaperTable) -> dict[str, 
             figure = make(contents)
             if figure is not None:
                 found[name] = figure
+        found |= _trajectories(contents.sampled if contents else [])
         if any(one.source == papertables.PUBLISHED for one in table.lines):
             found["published"] = _published(table)
+    return found
+
+
+def _trajectories(sampled: Sequence[Sampled]) -> dict[str, Figure]:
+    """Score against N and against tokens, of each run with several trajectories."""
+    found = {}
+    for one in sampled:
+        end = f"-{one.mark.letter}" if len(sampled) > 1 else ""
+        figure, axes = _canvas(2.9)
+        scaling_panel(axes, one.scaling)
+        _legend(figure, axes)
+        found[f"scaling{end}"] = figure
+        figure, axes = _canvas(2.9)
+        counted = bool(np.isfinite(one.run.t.tokens).any())
+        frontier_panel(axes, one.frontier, one.by_confidence, counted=counted)
+        _legend(figure, axes)
+        found[f"stopping{end}"] = figure
     return found
 
 

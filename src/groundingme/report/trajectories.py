@@ -39,6 +39,8 @@ ALONE = 3
 
 _LENGTHS = (6_000, 3_000, 1_500, 800, 400, 200)
 _REASON = 280
+_OPEN = 6
+"""Most verdicts that are not folded in."""
 _TILE = 4 / 3
 
 
@@ -116,7 +118,7 @@ def _samples(one: Sampled, most: int, scale: float, workers: int | None) -> Html
     )
     cut = f" Words are cut to {limit:,} characters." if limit < _LENGTHS[0] else ""
     key = (
-        "Trajectories with the same letter give the same answer: boxes with an IoU of 0.5, or all "
+        "Trajectories with the same numeral give the same answer: boxes with an IoU of 0.5, or all "
     )
     key += (
         "that say that nothing matches. Green is the truth. Each tile shows the same part of the "
@@ -176,7 +178,7 @@ class _Card:
         self.picture = f"seen-{one.mark.at}-{at}"
         sizes = {leader: label.count(leader) for leader in dict.fromkeys(label) if leader >= 0}
         self.sizes = dict(sorted(sizes.items(), key=lambda pair: -pair[1]))
-        self.marks = {leader: Mark(turn, "") for turn, leader in enumerate(self.sizes)}
+        self.marks = {leader: Mark(turn, roman(turn + 1)) for turn, leader in enumerate(self.sizes)}
         self.right = self.t.right()[at].tolist()
 
     def made(self, chosen: Mapping[str, int], verdicts: Sequence[tuple[str, Verdict]]) -> Html:
@@ -225,7 +227,7 @@ class _Card:
         for leader, mark in self.marks.items():
             who = [name for name, taken in chosen.items() if taken == leader]
             rows.append(
-                tag("li", mark.chip(), " ", _sign(self.right[leader]),
+                tag("li", _numeral(mark), " ", _sign(self.right[leader]),
                     f" {self.sizes[leader]} of {self.t.n}: {self._answer(leader)}",
                     tag("small", f"taken by {', '.join(who)}") if who else "")
             )  # fmt: skip
@@ -251,7 +253,7 @@ class _Card:
         text = "" if said is None else "\n\n".join(filter(None, (said.reasoning, said.text)))
         if said and said.failure:
             text = f"{said.failure}: {said.detail}"
-        head = [f"{k} ", mark.chip() if mark else "", " ", _sign(self.right[k])]
+        head = [f"{k} ", _numeral(mark) if mark else "", " ", _sign(self.right[k])]
         return tag(
             "li",
             self._view(k),
@@ -294,12 +296,15 @@ class _Card:
                     *(tag("q", said) for said in reasons if said),
                     _folded("its words", words, self.limit) if words else "")
             )  # fmt: skip
+        if len(rows) > _OPEN:
+            title = tag("summary", f"What judges said: {len(rows)} verdicts")
+            return tag("details", title, tag("ul", *rows), class_="judges")
         return tag("div", tag("h4", "What judges said"), tag("ul", *rows), class_="judges")
 
     def _shown(self, one: Verdict) -> list[Html | str]:
         def name(k: int) -> Html:
             mark = self.marks.get(self.label[k]) if k < len(self.label) else None
-            return join([f"trajectory {k}", *([" ", mark.chip()] if mark else [])])
+            return join([f"trajectory {k}", *([" ", _numeral(mark)] if mark else [])])
 
         pair: list[Html | str] = ["A is ", name(one.first), ", B is ", name(one.second), "; "]
         if one.failure:
@@ -324,6 +329,25 @@ def window(box: Sequence[float], width: float, height: float) -> Box:
     left = min(max(0.0, (x1 + x2 - wide) / 2), width - wide)
     top = min(max(0.0, (y1 + y2 - high) / 2), height - high)
     return left, top, left + wide, top + high
+
+
+def roman(number: int) -> str:
+    """A numeral for an answer: letters stand for what a judge was shown, digits for trajectories.
+
+    Example:
+        >>> [roman(number) for number in (1, 4, 9, 14)]
+        ['I', 'IV', 'IX', 'XIV']
+    """
+    steps = ((40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
+    said = ""
+    for value, letters in steps:
+        said += letters * (number // value)
+        number %= value
+    return said
+
+
+def _numeral(mark: Mark) -> Html:
+    return tag("span", mark.label, class_=f"chip {mark.colour}")
 
 
 def reason(reply: str) -> str:

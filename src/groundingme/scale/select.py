@@ -8,7 +8,7 @@ there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import msgspec
@@ -164,40 +164,3 @@ def representatives(t: Trajectories, most: int = MOST_REPRESENTATIVES) -> list[l
     size = sizes(clusters(t))
     order = np.argsort(-size, axis=1, kind="stable")[:, :most]
     return [[k for k in row if size[s, k] > 0] for s, row in enumerate(order.tolist())]
-
-
-def curve(
-    t: Trajectories,
-    by: Sequence[str],
-    *,
-    repeats: int = 8,
-    seed: int = 0,
-    threshold: float = 0.5,
-) -> dict[str, list[tuple[int, float]]]:
-    """The score against N for selectors, `mean` and `oracle`.
-
-    Args:
-        t: Answers.
-        by: Names in `SELECTORS`.
-        repeats: Random orders of the trajectories that a point is averaged over.
-        seed: Of those orders.
-        threshold: Least IoU of a right box.
-
-    Returns:
-        For each name points `(k, score)` at k = 1, 2, 4, ... and N; scores in [0, 1].
-    """
-    ks = sorted({*(2**i for i in range(t.n.bit_length()) if 2**i <= t.n), t.n})
-    rng = np.random.default_rng(seed)
-    totals = {name: dict.fromkeys(ks, 0.0) for name in by}
-    for _ in range(repeats):
-        mixed = t.shuffled(rng)
-        for k in ks:
-            part = mixed.first(k)
-            for name in by:
-                right = SELECTORS[name](part, rng).right(part, threshold)
-                totals[name][k] += float(right.mean()) / repeats
-    points = {name: sorted(found.items()) for name, found in totals.items()}
-    mean = float(mean_of_n(t, threshold).mean())
-    points["mean"] = [(k, mean) for k in ks]
-    points["oracle"] = [(k, float(pass_at(t, k, threshold).mean())) for k in ks]
-    return points
