@@ -110,8 +110,8 @@ def build_llava(folder: Path, follows: Mapping[str, str] | None = None) -> Path:
     return folder
 
 
-def build_grounding_dino(folder: Path, words: Sequence[str]) -> Path:
-    """A GroundingDINO of one layer, with a BERT tokenizer that knows the words."""
+def build_grounding_dino(folder: Path, words: Sequence[str], *, mm: bool = False) -> Path:
+    """A GroundingDINO of one layer, or an MM-GroundingDINO, whose tokenizer knows the words."""
     import torch
     from transformers import (
         BertConfig,
@@ -119,6 +119,8 @@ def build_grounding_dino(folder: Path, words: Sequence[str]) -> Path:
         GroundingDinoConfig,
         GroundingDinoForObjectDetection,
         GroundingDinoProcessor,
+        MMGroundingDinoConfig,
+        MMGroundingDinoForObjectDetection,
         SwinConfig,
     )
 
@@ -140,7 +142,9 @@ def build_grounding_dino(folder: Path, words: Sequence[str]) -> Path:
     known |= {200 + number: word for number, word in enumerate(words)}
     vocabulary = {known.get(number, f"[unused{number}]"): number for number in range(1100)}
     torch.manual_seed(0)
-    config = GroundingDinoConfig(
+    shape = MMGroundingDinoConfig if mm else GroundingDinoConfig
+    kind = MMGroundingDinoForObjectDetection if mm else GroundingDinoForObjectDetection
+    config = shape(
         backbone_config=SwinConfig(
             image_size=64, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1],
             num_heads=[1, 1, 2, 2], window_size=4,
@@ -154,7 +158,7 @@ def build_grounding_dino(folder: Path, words: Sequence[str]) -> Path:
         encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32,
         decoder_ffn_dim=32, num_feature_levels=4, max_text_len=24,
     )  # fmt: skip
-    GroundingDinoForObjectDetection(config).save_pretrained(folder)
+    kind(config).save_pretrained(folder)
     GroundingDinoProcessor(
         image_processor=Pictures(size={"shortest_edge": 64, "longest_edge": 96}),
         tokenizer=BertTokenizerFast(vocab=vocabulary),

@@ -4,11 +4,14 @@ A box *is cut* where it reaches an edge of its tile that is not one of the pictu
 that overlap by a fifth, whatever is smaller than the overlap is whole in at least one tile. Then,
 among boxes of one label:
 
-1. of two whole boxes from different tiles with an IoU of `SAME` or more, the higher score stays;
-2. a cut box of which `INSIDE` or more lies in a whole box of another tile goes: the whole one wins;
-3. cut boxes of neighbouring tiles are pieces of one thing where they meet in the overlap and span
+1. cut boxes of neighbouring tiles are pieces of one thing where they meet in the overlap and span
    nearly the same range along the seam (`ALONG`, as an IoU of ranges); they become the box around
-   all of them, with the highest score.
+   all of them, with the highest score. It is cut only where no piece is whole;
+2. a cut box of which `INSIDE` or more lies in a whole box of another tile, or in one that was put
+   together, goes: the whole one wins;
+3. of two boxes from different tiles with an IoU of `SAME` or more, the higher score stays.
+
+A thing that lies askew over a seam may stay in pieces: they span different ranges.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ class _Boxes(NamedTuple):
     Attributes:
         xyxy: Shape `(N, 4)`, in pixels of the picture.
         scores: Shape `(N,)`.
-        tile: Shape `(N,)`: number of the tile; -1 for the picture as a whole.
+        tile: Shape `(N,)`: number of the tile; below 0, each another, for what was put together.
         cut: Shape `(N, 4)`: whether it is cut at its left, upper, right and lower edge.
     """
 
@@ -183,7 +186,7 @@ def merge(
     found = _Boxes(xyxy, scores, tile, cut)
     names = np.array(labels, object)
     merged = [
-        (label, _of_one_label(found.at(np.flatnonzero(names == label))))
+        (label, _of_one_label(found.at(np.flatnonzero(names == label)), REACH * side))
         for label in sorted(set(labels))
     ]
     return Found(
@@ -193,18 +196,18 @@ def merge(
     )
 
 
-def _of_one_label(boxes: _Boxes) -> _Boxes:
-    is_cut = boxes.cut.any(axis=1)
-    whole, pieces = _best(boxes.at(np.logical_not(is_cut))), boxes.at(np.asarray(is_cut))
+def _of_one_label(boxes: _Boxes, reach: float) -> _Boxes:
+    joined = _joined(boxes, reach)
+    is_cut = joined.cut.any(axis=1)
+    whole, pieces = joined.at(np.logical_not(is_cut)), joined.at(np.asarray(is_cut))
     if len(whole.scores) and len(pieces.scores):
         covered = (_shared(pieces.xyxy, whole.xyxy) >= INSIDE) & _apart(pieces, whole)
         pieces = pieces.at(np.logical_not(covered.any(axis=1)))
-    joined = _best(_joined(pieces))
-    return _Boxes(*(np.concatenate(both) for both in zip(whole, joined, strict=True)))
+    return _best(_Boxes(*(np.concatenate(both) for both in zip(whole, pieces, strict=True))))
 
 
 def _best(boxes: _Boxes) -> _Boxes:
-    """Of those from different tiles that are the same, the higher score; rule 1."""
+    """Of those from different tiles that are the same, the higher score; rule 3."""
     same = (geometry.iou_matrix(boxes.xyxy, boxes.xyxy) >= SAME) & _apart(boxes, boxes)
     stays = np.ones(len(boxes.scores), np.bool_)
     for at in np.argsort(-boxes.scores, kind="stable"):
@@ -225,19 +228,20 @@ def _shared(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float6
     return np.asarray(common / np.maximum(geometry.area(a), 1e-9)[:, None])
 
 
-def _joined(pieces: _Boxes) -> _Boxes:
-    """Pieces of one thing as the box around them; rule 3."""
-    groups = list(_groups(_belong(pieces)))
-    return _Boxes(
-        np.array([_around(pieces.xyxy[one]) for one in groups]).reshape(-1, 4),
-        np.array([pieces.scores[one].max() for one in groups]),
-        np.array([pieces.tile[one].min() for one in groups], np.intp),
-        np.array([pieces.cut[one].any(axis=0) for one in groups], np.bool_).reshape(-1, 4),
-    )
-
-
-def _around(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+def _joined(boxes: _Boxes, reach: float) -> _Boxes:
+    """Pieces of one thing as the box around them, and all others as they are; rule 1."""
+    groups = list(_groups(_belong(boxes)))
+    around, cut, tile = np.empty((len(groups), 4)), np.empty((len(groups), 4), np.bool_), []
+    for number, group in enumerate(groups):
+        mine = boxes.xyxy[group]
+        around[number] = [*mine[:, :2].min(axis=0), *mine[:, 2:].max(axis=0)]
+        # It is whole at an edge that one of the pieces reaches without being cut there.
+        reaches = np.abs(mine - around[number]) <= reach
+        cut[number] = np.logical_not((reaches & ~boxes.cut[group]).any(axis=0))
+        # What was put together is of no tile.
+        tile.append(int(boxes.tile[group[0]]) if len(group) == 1 else -1 - number)
+    scores = np.array([boxes.scores[group].max() for group in groups])
+    return _Boxes(around, scores, np.array(tile, np.intp), cut)
 
 
 def _belong(pieces: _Boxes) -> NDArray[np.bool_]:
