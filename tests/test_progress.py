@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
-from groundingme import progress
+import groundingme
+from groundingme import parsing, progress
+from groundingme.models.mock import Mock
 from groundingme.progress import Bar, Lines, Tally
-from groundingme.schema import Generation, Sample
+from groundingme.schema import Answer, Generation, Sample
+from test_evaluation import make_data
 
 SAMPLES = [
     Sample(id="a", description="d", target=(0, 0, 10, 10), width=20, height=20),
@@ -92,3 +96,33 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch
 def test_notes_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     progress.Quiet().note("limit is 2, not 1")
     assert capsys.readouterr() == ("", "limit is 2, not 1\n")
+
+
+def test_a_reply_is_parsed_once_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress, hints and two protocols look at each; only the official one has its own parser."""
+    parsed: list[str] = []
+    real = parsing.parse
+
+    def counted(text: str, reasoning: str = "", *, finish_reason: str = "") -> Answer:
+        parsed.append(text)
+        return real(text, reasoning, finish_reason=finish_reason)
+
+    monkeypatch.setattr(parsing, "parse", counted)
+    monkeypatch.setattr(parsing, "_kept", parsing._Kept(2**20))
+    script = {str(n): f'It is {n}. {{"bbox_2d": [{n}, 20, 300, 400]}}' for n in range(40)}
+    model = Mock("m", script=script)
+    data = str(make_data(tmp_path / "data", samples=40))
+    groundingme.evaluate(
+        model, data, coords="abs", out=tmp_path / "runs", progress=Lines(io.StringIO(), 0)
+    )
+    assert sorted(parsed) == sorted(script.values())
+
+
+def test_kept_answers_are_bounded() -> None:
+    kept = parsing._Kept(10_000)
+    for number in range(100):
+        assert kept.of(f"{number} " * 100, "", "").outcome == "unparsed"
+        assert kept._size <= 10_000
+    assert kept.of("null", "", "stop") is kept.of("null", "", "stop")
+    assert kept.of("", "", "length").reason == "truncated"
+    assert kept.of("", "", "").reason == "empty"

@@ -48,7 +48,7 @@ from collections import deque
 from typing import Any
 
 from groundingme.rejection_words import find_rejection, is_error, is_refusal, is_rejection
-from groundingme.schema import Answer
+from groundingme.schema import Answer, Generation
 
 _NUM = r"[-+]?+(?:\d{1,400}+(?:\.\d{0,400}+)?+|\.\d{1,400}+)(?:[eE][-+]?+\d{1,6}+)?+"
 # ASCII alone: ignoring case, the i of "inf" would be a dotless one too, which is no number.
@@ -195,6 +195,41 @@ def parse(text: str, reasoning: str = "", *, finish_reason: str = "") -> Answer:
     if not body[start:].strip():
         return _from_reasoning(reasoning, finish_reason)
     return _read(body, start, finish_reason)
+
+
+class _Kept:
+    """Answers by what they were read from; forgotten all at once when they hold too much text."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._answers: dict[tuple[str, str, str], Answer] = {}
+        self._size = 0
+
+    def of(self, text: str, reasoning: str, finish_reason: str) -> Answer:
+        key = text, reasoning, finish_reason
+        found = self._answers.get(key)
+        if found is None:
+            size = len(text) + len(reasoning) + _OVERHEAD
+            if self._size + size > self._most:
+                self._answers, self._size = {}, 0
+            found = self._answers[key] = parse(text, reasoning, finish_reason=finish_reason)
+            self._size += size
+        return found
+
+
+_OVERHEAD = 300
+"""Characters that keeping an answer costs beside its text, about."""
+
+_kept = _Kept(2**25)
+
+
+def answer_of(generation: Generation) -> Answer:
+    """The answer of a reply, parsed once however often it is asked for.
+
+    Progress, hints, scores, tables and pages ask in turn, and thinking is long. Of text that
+    nobody else holds, no more than 32 M characters are kept.
+    """
+    return _kept.of(generation.text, generation.reasoning, generation.finish_reason)
 
 
 def _usual(text: str, start: int) -> Answer | None:

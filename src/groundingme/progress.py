@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from groundingme import protocols
@@ -45,31 +46,35 @@ class Tally:
         self.total = len(samples)
         self.done = self.failed = self.tokens = 0
         self._correct = 0.0
+        self._unscored: deque[Generation] = deque()
         self._samples = {sample.id: sample for sample in samples}
         self._coords = coords
         self.resumed = len(done)
-        self._add(list(done.values()))
+        for generation in done.values():
+            self.update(generation)
 
     def update(self, generation: Generation) -> None:
         """Counts one more finished sample."""
-        self._add([generation])
-
-    def _add(self, generations: Sequence[Generation]) -> None:
-        known = [one for one in generations if one.id in self._samples]
-        scores = protocols.score(
-            [self._samples[one.id] for one in known],
-            {one.id: one for one in known},
-            protocol="strict",
-            coords=self._coords,
-        )
-        self.done += len(known)
-        self.failed += sum(bool(one.failure) for one in known)
-        self.tokens += sum((one.prompt_tokens or 0) + (one.completion_tokens or 0) for one in known)
-        self._correct += float((scores.ious >= 0.5).sum())
+        if generation.id not in self._samples:
+            return
+        self.done += 1
+        self.failed += bool(generation.failure)
+        self.tokens += (generation.prompt_tokens or 0) + (generation.completion_tokens or 0)
+        self._unscored.append(generation)
 
     @property
     def accuracy(self) -> float:
         """Strict Acc@0.5 of the samples that are done, in [0, 1]; 0 when none are."""
+        # Many at once cost little more than one. A bar asks from a thread of its own.
+        fresh = [self._unscored.popleft() for _ in range(len(self._unscored))]
+        if fresh:
+            scores = protocols.score(
+                [self._samples[one.id] for one in fresh],
+                {one.id: one for one in fresh},
+                protocol="strict",
+                coords=self._coords,
+            )
+            self._correct += float((scores.ious >= 0.5).sum())
         return self._correct / self.done if self.done else 0.0
 
     def line(self) -> str:
@@ -112,31 +117,38 @@ class Bar(Quiet):
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
+            ProgressColumn,
+            Task,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
         from rich.progress import Progress as RichProgress
+        from rich.text import Text
+
+        class Figures(ProgressColumn):
+            """Worked out when the bar is drawn, ten times a second, and not for each reply."""
+
+            def render(column, task: Task) -> Text:  # noqa: N805
+                return Text.from_markup(self._figures())
 
         self._tally = Tally(samples, done, coords)
         self._bar: rich.progress.Progress = RichProgress(
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
+            Figures(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task(
-            "", total=len(samples), completed=self._tally.done, figures=self._figures()
-        )
+        self._task = self._bar.add_task("", total=len(samples), completed=self._tally.done)
         self._bar.start()
 
     def update(self, generation: Generation) -> None:
         self._tally.update(generation)
-        self._bar.update(self._task, completed=self._tally.done, figures=self._figures())
+        self._bar.update(self._task, completed=self._tally.done)
 
     def stop(self) -> None:
         self._bar.stop()

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from groundingme import geometry, official
 from groundingme.geometry import Boxes, CoordFormat, coord_format
-from groundingme.parsing import parse
+from groundingme.parsing import answer_of
 from groundingme.registry import unknown
 from groundingme.schema import Generation, Outcome, Sample, Score
 from groundingme.taxonomy import REJECTION
@@ -205,9 +205,7 @@ def _strict(
             reasons.append(failure)
             numbers += _NO_BOX
             continue
-        answer = parse(
-            generation.text, generation.reasoning, finish_reason=generation.finish_reason
-        )
+        answer = answer_of(generation)
         outcomes.append(codes[answer.outcome])
         reasons.append(answer.reason)
         numbers += answer.coords or _NO_BOX

@@ -145,9 +145,10 @@ class Google(HostedModel):
         if self._client is None:
             import aiohttp
 
+            key = self._needed_key()
             self._session = aiohttp.ClientSession(response_class=bounded_response(), trust_env=True)
             self._client = genai.Client(
-                api_key=self._needed_key(),
+                api_key=key,
                 http_options=types.HttpOptions(
                     base_url=self.base_url,
                     headers=self._headers or None,

@@ -11,7 +11,7 @@ from groundingme.errors import UsageError
 from groundingme.models import Model, Request
 from groundingme.models.confidence import agreement
 from groundingme.models.options import whole
-from groundingme.parsing import parse
+from groundingme.parsing import answer_of
 from groundingme.schema import Generation
 
 TEMPERATURE = 1.0
@@ -79,9 +79,7 @@ class Sampled(Model):
         del self._begun[request.id, request.trajectory]
         return msgspec.structs.replace(
             replies[0],
-            confidence=agreement(
-                [parse(one.text, one.reasoning, finish_reason=one.finish_reason) for one in replies]
-            ),
+            confidence=agreement([answer_of(one) for one in replies]),
             prompt_tokens=_total([one.prompt_tokens for one in replies]),
             completion_tokens=_total([one.completion_tokens for one in replies]),
             reasoning_tokens=_total([one.reasoning_tokens for one in replies]),
