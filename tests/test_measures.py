@@ -8,10 +8,10 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from groundingme import benchmarks, mistakes, rejection, selective, slices
+from groundingme import benchmarks, mistakes, rejection, selective, slices, stats
 from groundingme.protocols import score
 from groundingme.schema import Generation, Sample
 from test_metrics import scores_of
@@ -185,6 +185,58 @@ def test_the_operating_point_by_trying_every_threshold() -> None:
         assert point.accuracy == np.where(negatives, said, found & ~said).mean()
     undefined = selective.accuracy_at_false_rejection([np.nan], [False], [True])
     assert math.isnan(undefined.accuracy)
+
+
+def resampled(figure, stated, right, images, draws=1500):
+    """The interval, slowly: images drawn one by one, and the figure of each draw by itself."""
+    rng = np.random.default_rng(11)
+    members = [np.flatnonzero(images == image) for image in np.unique(images)]
+    found = []
+    for _ in range(draws):
+        rows = np.concatenate([members[at] for at in rng.integers(0, len(members), len(members))])
+        found.append(float(figure(stated[rows], right[rows])))
+    return np.quantile(found, [0.025, 0.975])
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [selective.aurc, selective.brier, selective.calibration_error],
+    ids=lambda f: f.__name__,
+)
+def test_intervals_of_confidence_are_those_of_a_direct_bootstrap(figure) -> None:
+    rng = np.random.default_rng(5)
+    images = np.repeat(np.arange(60), 4)
+    stated = np.round(rng.random(240), 1)
+    # Samples of one image share their luck, so the clusters matter.
+    right = np.repeat(rng.random(60) < 0.6, 4) ^ (rng.random(240) < 0.1)
+    stated[rng.random(240) < 0.1] = np.nan
+    weights = np.concatenate(list(stats.resampled_weights(images, resamples=1500, seed=3)))
+    low, high = stats.percentiles(figure(stated, right, weights))
+    assert [low, high] == pytest.approx(resampled(figure, stated, right, images), abs=0.02)
+    alone = stats.percentiles(
+        figure(stated, right, next(stats.resampled_weights(np.arange(240), resamples=1500)))
+    )
+    if figure is not selective.calibration_error:
+        assert high - low > 1.3 * (alone[1] - alone[0]), "whole images are drawn"
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [selective.aurc, selective.brier, selective.calibration_error],
+    ids=lambda f: f.__name__,
+)
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.5, 0.5, 0.9, math.nan]), st.booleans(),
+                          st.integers(0, 3)), min_size=1, max_size=12))  # fmt: skip
+def test_a_weight_is_as_many_copies(figure, rows) -> None:
+    stated, right = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
+    weights = np.array([r[2] for r in rows])
+    copies = np.repeat(np.arange(len(rows)), weights)
+    assume(len(copies) and not np.isnan(stated[copies]).all())
+    expected = float(figure(stated[copies], right[copies]))
+    assert figure(stated, right, weights[None])[0] == pytest.approx(expected)
+    if figure is selective.aurc:
+        curve = selective.risk_coverage(stated[copies], right[copies])
+        assert expected == pytest.approx(curve.risk.mean())
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50))

@@ -61,7 +61,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         rejection: The measures of `rejection.MEASURES`, then `AUROC` and `AUROC matched`, `AUPR`,
             `FPR@95TPR`; empty where the data set has one kind of samples only.
         calibration: `AURC`, `Brier` and `ECE` of "the box is right", and
-            `Acc at 5 % false rejections`; NaN without confidences.
+            `Acc at 5 % false rejections`, which has no interval; NaN without confidences.
         mistakes: Samples of each kind of `mistakes.KINDS`.
         efforts: Seconds and tokens, of all samples and by category.
     """
@@ -71,7 +71,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     rank: tuple[int, int]
     accuracy: dict[str, Estimate]
     rejection: dict[str, Estimate]
-    calibration: dict[str, float]
+    calibration: dict[str, Estimate]
     mistakes: dict[str, int]
     efforts: list[slices.Effort]
 
@@ -253,7 +253,9 @@ class Comparison:
                 better[one.better, one.a + one.b - one.better] = True
         ranks = stats.rank_ranges(better).tolist()
         order = sorted(range(len(ranks)), key=lambda at: -self._accuracy(at, self._everything))
-        self._ranked = self._rank_confidences(min(resamples, _AUROC_RESAMPLES), seed)
+        few = min(resamples, _AUROC_RESAMPLES)
+        self._ranked = self._rank_confidences(few, seed)
+        self._calibrated = self._calibrate(few, seed)
         return [self._standing(at, ranks[at]) for at in order]
 
     @property
@@ -277,7 +279,7 @@ class Comparison:
             rank=(rank[0], rank[1]),
             accuracy=accuracy,
             rejection=self._rejection(at),
-            calibration=_calibration(entry, self.right[at]),
+            calibration=self._calibrated[at],
             mistakes=self.mistakes[at].counts(),
             efforts=slices.efforts(entry.scores, entry.generations),
         )
@@ -331,6 +333,32 @@ class Comparison:
                         found[at][name] = Estimate(value, *ends)
         return found
 
+    def _calibrate(self, resamples: int, seed: int) -> list[dict[str, Estimate]]:
+        """What each run's confidence is worth; no interval where no resample differs."""
+        stated = [_confidence_columns(one) for one in self.entries]
+        known = [at for at, columns in enumerate(stated) if not np.isnan(columns["AURC"]).all()]
+        drawn: list[dict[str, list[Floats]]] = [{name: [] for name in _CALIBRATION} for _ in stated]
+        weights = stats.resampled_weights(self.clusters, resamples=resamples, seed=seed)
+        for part in weights if known else ():
+            for at in known:
+                for name, rule in _CALIBRATION.items():
+                    drawn[at][name].append(rule(stated[at][name], self.right[at], part))
+        found = []
+        for at, entry in enumerate(self.entries):
+            figures = {
+                name: Estimate(
+                    float(rule(stated[at][name], self.right[at])),
+                    *(_ends(np.concatenate(drawn[at][name])) if at in known else ()),
+                )
+                for name, rule in _CALIBRATION.items()
+            }
+            absent = selective.absence(stated[at]["AURC"], entry.scores.outcome == REJECTED)
+            point = selective.accuracy_at_false_rejection(
+                absent, entry.scores.negatives, self.right[at]
+            )
+            found.append(figures | {"Acc at 5 % false rejections": Estimate(point.accuracy)})
+        return found
+
     def as_dict(self) -> dict[str, Any]:
         """All of it as one JSON-ready object; undefined figures are None."""
         labels = [one.label for one in self.entries]
@@ -367,6 +395,11 @@ _RANKING = {
     "AUROC": selective.auroc,
     "AUPR": selective.average_precision,
     "FPR@95TPR": selective.fpr_at_tpr,
+}
+_CALIBRATION = {
+    "AURC": selective.aurc,
+    "Brier": selective.brier,
+    "ECE": selective.calibration_error,
 }
 _MATCHED_RANKING = {"AUROC matched": selective.auroc}
 
@@ -416,18 +449,11 @@ def confidences(entry: Entry) -> Floats:
     return np.asarray(np.where(answered, np.clip(numbers, 0, 1), np.nan))
 
 
-def _calibration(entry: Entry, right: Bools) -> dict[str, float]:
+def _confidence_columns(entry: Entry) -> dict[str, Floats]:
+    """What each figure of `_CALIBRATION` reads: of all answers, or of boxes alone."""
     sure = confidences(entry)
-    scores = entry.scores
-    boxed = np.where(scores.outcome == REJECTED, np.nan, sure)
-    absent = selective.absence(sure, scores.outcome == REJECTED)
-    point = selective.accuracy_at_false_rejection(absent, scores.negatives, right)
-    return {
-        "AURC": selective.aurc(sure, right),
-        "Brier": selective.brier(boxed, right),
-        "ECE": selective.calibration_error(boxed, right),
-        "Acc at 5 % false rejections": point.accuracy,
-    }
+    boxed = np.where(entry.scores.outcome == REJECTED, np.nan, sure)
+    return {"AURC": sure, "Brier": boxed, "ECE": boxed}
 
 
 def _place(path: Path | None) -> str | None:

@@ -156,7 +156,7 @@ def risk_coverage(confidence: ArrayLike, right: ArrayLike) -> Curve:
     return Curve(answered / max(1, len(sure)), risk)
 
 
-def aurc(confidence: ArrayLike, right: ArrayLike) -> float:
+def aurc(confidence: ArrayLike, right: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Area under the risk-coverage curve: the mean risk over all coverages. Lower is better.
 
     A confidence that knows nothing gets the overall share of wrong answers.
@@ -164,17 +164,29 @@ def aurc(confidence: ArrayLike, right: ArrayLike) -> float:
     Args:
         confidence: Shape `(N,)`; NaN is below every number.
         right: Shape `(N,)`.
+        weights: Shape `(N,)` or `(B, N)`: how often each sample counts, whole numbers; once by
+            default.
 
     Returns:
-        In [0, 1]; NaN when N is 0 or where there is no confidence at all.
+        Shape `()` or `(B,)`, in [0, 1]; NaN when N is 0 or where there is no confidence at all.
 
     Source:
         Geifman, Uziel and El-Yaniv, ICLR 2019.
     """
-    sure, _ = _columns(confidence, right)
-    if np.isnan(confidence).all():
-        return math.nan
-    return float(risk_coverage(sure, right).risk.mean())
+    wrong, kept = _reached(confidence, ~np.asarray(right, dtype=bool), weights)
+    if np.isnan(np.asarray(confidence, dtype=np.float64)).all():
+        return np.full(wrong.shape[:-1], np.nan)
+    answered = (wrong + kept).astype(np.int64)
+    before = np.concatenate([np.zeros_like(answered[..., :1]), answered[..., :-1]], axis=-1)
+    errors = np.diff(wrong, axis=-1, prepend=0)
+    count = answered - before
+    rate = np.divide(errors, count, out=np.zeros(errors.shape), where=count > 0)
+    # Within equal confidences the risk after i answers is (errors before + rate * (i - answers
+    # before)) / i, and the sum of that over i takes the sums of 1 / i.
+    inverse = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, answered.max(initial=0) + 1))])
+    start = wrong - errors - rate * before
+    area = (rate * count + start * (inverse[answered] - inverse[before])).sum(axis=-1)
+    return _share(area, answered[..., -1].astype(np.float64))
 
 
 class OperatingPoint(NamedTuple):
@@ -230,21 +242,23 @@ def accuracy_at_false_rejection(
     )
 
 
-def brier(probability: ArrayLike, right: ArrayLike) -> float:
+def brier(probability: ArrayLike, right: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Mean squared distance of a stated probability from what came true. Lower is better.
 
     Args:
         probability: Shape `(N,)`, in [0, 1]: that the box is right. NaN is left out.
         right: Shape `(N,)`.
+        weights: Shape `(N,)` or `(B, N)`: how often each sample counts; once by default.
 
     Returns:
-        In [0, 1]; NaN where no probability is stated. Always to say 0.5 gives 0.25.
+        Shape `()` or `(B,)`, in [0, 1]; NaN where no probability is stated. Always to say 0.5
+        gives 0.25.
 
     Source:
         Brier, Monthly Weather Review 78, 1950.
     """
-    stated, good = _stated(probability, right)
-    return float(((stated - good) ** 2).mean()) if len(stated) else math.nan
+    stated, good, counts = _stated(probability, right, weights)
+    return _share(counts @ (stated - good) ** 2, counts.sum(axis=-1))
 
 
 class Bins(NamedTuple):
@@ -274,42 +288,58 @@ def reliability(probability: ArrayLike, right: ArrayLike, *, bins: int = 10) -> 
     Source:
         Niculescu-Mizil and Caruana, ICML 2005.
     """
-    stated, good = _stated(probability, right)
+    stated, good, _ = _stated(probability, right)
     edges = np.linspace(0, 1, bins + 1)
-    at = np.clip(np.ceil(stated * bins).astype(np.int64) - 1, 0, bins - 1)
+    at = _bins(stated, bins)
     counts = np.bincount(at, minlength=bins)
     sums = (np.bincount(at, weights=one, minlength=bins) for one in (stated, good))
     means = [_share(one.astype(np.float64), counts.astype(np.float64)) for one in sums]
     return Bins(edges, counts, means[0], means[1])
 
 
-def calibration_error(probability: ArrayLike, right: ArrayLike, *, bins: int = 10) -> float:
+def calibration_error(
+    probability: ArrayLike,
+    right: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    bins: int = 10,
+) -> Floats:
     """ECE: the mean gap between stated probability and share right, weighted by bin.
 
     Args:
         probability: Shape `(N,)`, in [0, 1]. NaN is left out.
         right: Shape `(N,)`.
+        weights: Shape `(N,)` or `(B, N)`: how often each sample counts; once by default.
         bins: Of equal width. With few samples a bin, noise alone makes it larger than 0.
 
     Returns:
-        In [0, 1]; NaN where no probability is stated.
+        Shape `()` or `(B,)`, in [0, 1]; NaN where no probability is stated.
 
     Source:
         Guo, Pleiss, Sun and Weinberger, ICML 2017.
     """
-    found = reliability(probability, right, bins=bins)
-    total = found.counts.sum()
-    gaps = np.abs(found.stated - found.right)[found.counts > 0]
-    return float(gaps @ found.counts[found.counts > 0] / total) if total else math.nan
+    stated, good, counts = _stated(probability, right, weights)
+    inside = np.eye(bins)[_bins(stated, bins)]
+    gaps = np.abs(counts @ (inside * (stated - good)[:, None]))
+    return _share(gaps.sum(axis=-1), counts.sum(axis=-1))
 
 
-def _stated(probability: ArrayLike, right: ArrayLike) -> tuple[Floats, Floats]:
+def _bins(stated: Floats, bins: int) -> NDArray[np.int64]:
+    """A probability on an edge belongs to the bin below it."""
+    return np.clip(np.ceil(stated * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def _stated(
+    probability: ArrayLike, right: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Probabilities that are there, what came true, and how often each counts."""
     _columns(probability, right)
     stated = np.asarray(probability, dtype=np.float64)
     known = ~np.isnan(stated)
     if ((stated[known] < 0) | (stated[known] > 1)).any():
         raise ValueError("expected probabilities in [0, 1]")
-    return stated[known], np.asarray(right, dtype=np.float64)[known]
+    counts = np.ones(len(stated)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return stated[known], np.asarray(right, dtype=np.float64)[known], counts[..., known]
 
 
 def _columns(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, Bools]:

@@ -27,6 +27,9 @@ REJECTION = (
 )  # fmt: skip
 """Which measures of rejection the terminal shows; `--json` has all."""
 
+CONFIDENCE = ("AURC", "Brier", "ECE")
+"""What is said of runs that give confidences."""
+
 _BESIDE = 4
 """Most runs that stand beside each other with their intervals."""
 
@@ -76,6 +79,8 @@ def compare_command(
         say(f"{line}.")
     if found.standings[0].rejection:
         print_table(_rejections(found))
+    if any(not math.isnan(one.calibration[CONFIDENCE[0]].value) for one in found.standings):
+        print_table(_confidences(found))
     print_table(_mistakes(found))
     if slices and found.disagreements:
         print_table(_slices(found, slices))
@@ -173,6 +178,14 @@ def _rejections(found: Comparison) -> Table:
     table = _table(title, ["", *(one.label for one in found.standings)])
     for name in names:
         table.add_row(name, *(_line(one.rejection[name]) for one in found.standings))
+    return table
+
+
+def _confidences(found: Comparison) -> Table:
+    """What the confidence of each run is worth; lower is better."""
+    table = _table("What the confidence is worth, in %: lower is better", ["model", *CONFIDENCE])
+    for one in found.standings:
+        table.add_row(one.label, *(_line(one.calibration[name]) for name in CONFIDENCE))
     return table
 
 

@@ -192,7 +192,7 @@ def _sections(contents: Contents) -> dict[str, Html]:
         "summary": _summary(contents),
         "leaderboard": _leaderboard(contents),
         "subtasks": _subtasks(contents),
-        "curves": charts.curves(contents),
+        "curves": join([charts.curves(contents), tables.confidence(contents)]),
         "mistakes": _mistakes(contents),
         "settings": _settings(contents),
         "again": _again(contents),

@@ -68,6 +68,28 @@ def _interval_cell(one: Estimate, *, strong: bool = False) -> Html:
     return join([value, tag("small", span(one).replace(" to ", "–"))] if span(one) else [value])
 
 
+CONFIDENCE = ("AURC", "Brier", "ECE")
+
+
+def confidence(contents: Contents) -> Html:
+    """What confidences are worth, with intervals; nothing where no run gives any."""
+    known = [one for one in contents.standings if not math.isnan(one.calibration["AURC"].value)]
+    if not known:
+        return Html("")
+    said = (
+        "In %, lower is better, with 95 % intervals. AURC: the mean share of wrong answers over "
+        "all shares of samples answered, the surest first. Brier and ECE: of boxes, how far the "
+        "confidence is from what comes true, squared and by bins."
+    )
+    rows = [
+        [contents.marks[one.entry].name(),
+         *(_interval_cell(one.calibration[name]) for name in CONFIDENCE)]
+        for one in known
+    ]  # fmt: skip
+    made = table(["run", *CONFIDENCE], rows, class_="figures", caption="Confidence, in %")
+    return join([tag("h3", "What the confidence is worth"), tag("p", said, class_="explain"), made])
+
+
 def subtasks(contents: Contents) -> Html:
     """Accuracy by category and subtask, shaded."""
     order = [contents.marks[one.entry] for one in contents.standings]
