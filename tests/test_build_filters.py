@@ -195,7 +195,7 @@ def test_neighbours_a_pair_at_a_time(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     low = rng.integers(0, 60, (count, 2)).astype(float)
     boxes = np.concatenate([low, low + rng.integers(1, 30, (count, 2))], axis=1)
-    covered, gap = _neighbours(boxes, geometry.area(boxes))
+    covered, gap = _neighbours(boxes.T, geometry.area(boxes))
     for i, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
         shares, gaps = [0.0], [float("inf")]
         for j, (a1, b1, a2, b2) in enumerate(boxes.tolist()):

@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from groundingme import geometry, taxonomy
+from groundingme import taxonomy
 from groundingme.build.filters import Pixels, Share, at_border, class_counts, inside
 from groundingme.errors import BoxError
 
@@ -47,6 +47,8 @@ class CandidateOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown
         margin: For Occlusion: a box that comes this near to an edge of the image is cut off by
             it, in pixels.
         near: For Relationship: widest gap to another box, in lengths of this box's longer side.
+        text: Whether a box of enough instances is a candidate of Text where nothing is known of it:
+            for a describing model that reads; what bears no text is turned down after drafting.
         small_share: For Small: largest share of the image, in (0, 1].
         small_side: For Small: longest side of the box, in pixels.
         small_image: For Small: shortest longer side of the image, in pixels. The default is that
@@ -58,6 +60,7 @@ class CandidateOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown
     min_overlap: Share = 0.1
     margin: Pixels = 2.0
     near: Annotated[float, msgspec.Meta(ge=0.0)] = 1.0
+    text: bool = False
     small_share: Share = 0.001
     small_side: Pixels = 256.0
     small_image: Pixels = 3840.0
@@ -83,7 +86,7 @@ def candidates(
         eligible: Shape `(N,)`, bool: boxes that may be targets, as the filters say; all of them
             where it is None.
         text: Shape `(N,)`, bool: boxes that seem to bear text. Where it is None nothing is known
-            of it, and no box suits Text before there are descriptions to ask `has_text`.
+            of it, and `options.text` says what then.
 
     Returns:
         Shape `(N, 12)`, bool: a column for each row of `taxonomy.SUBTASKS`.
@@ -92,18 +95,20 @@ def candidates(
         BoxError: The shapes do not fit each other, or the image has no area.
     """
     options = options or CandidateOptions()
-    xyxy, codes = inside(boxes, labels, size)
-    area = geometry.area(xyxy)
-    count = class_counts(codes, area > 0)
+    columns, codes = inside(boxes, labels, size)
+    x1, y1, x2, y2 = columns
+    area = (x2 - x1) * (y2 - y1)
+    proper = np.greater(area, 0.0)
+    count = class_counts(codes, proper)
     many, crowded = count >= options.min_instances, count >= options.crowded
-    sides = (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1)
-    covered, gap = _neighbours(xyxy, area)
-    hidden = (covered >= options.min_overlap) | at_border(xyxy, size, options.margin)
+    sides = np.maximum(x2 - x1, y2 - y1)
+    covered, gap = _neighbours(columns, area)
+    hidden = (covered >= options.min_overlap) | at_border(columns, size, options.margin)
     suits = {
         "Appearance": many,
         "Component": many,
         "State": many,
-        "Text": many & _mask(text, len(xyxy), "text", default=False),
+        "Text": many & _mask(text, len(area), "text", default=options.text),
         "Relationship": many & (gap <= options.near * sides),
         "Counting": crowded,
         "Occlusion": crowded & hidden,
@@ -112,7 +117,8 @@ def candidates(
         & (max(size) >= options.small_image),
     }
     table = np.column_stack([suits[row.l2] for row in taxonomy.SUBTASKS])
-    return table & ((area > 0) & _mask(eligible, len(xyxy), "eligible", default=True))[:, None]
+    wanted = proper & _mask(eligible, len(area), "eligible", default=True)
+    return np.asarray(table & wanted[:, None])
 
 
 def _mask(mask: ArrayLike | None, count: int, name: str, *, default: bool) -> NDArray[np.bool_]:
@@ -125,30 +131,35 @@ def _mask(mask: ArrayLike | None, count: int, name: str, *, default: bool) -> ND
 
 
 def _neighbours(
-    boxes: geometry.Boxes, area: NDArray[np.float64]
+    columns: NDArray[np.float64], area: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How much of each box another one covers at most, and how far the nearest other one is.
+
+    Args:
+        columns: Shape `(4, N)`, as `inside` gives it.
+        area: Shape `(N,)`.
 
     Returns:
         Shapes `(N,)`: a share in [0, 1], and pixels between the edges (infinite for a lone box).
     """
-    covered, gap = np.zeros(len(boxes)), np.full(len(boxes), np.inf)
+    covered, gap = np.zeros(len(area)), np.full(len(area), np.inf)
     proper = np.flatnonzero(area > 0)
     if len(proper) < 2:
         return covered, gap
-    x1, y1, x2, y2 = boxes[proper].T
+    x1, y1, x2, y2 = columns[:, proper]
     # A few rows at a time, so that thousands of boxes need no table of all pairs.
     block = max(1, (1 << 20) // len(proper))
     for start in range(0, len(proper), block):
-        rows = np.arange(start, min(start + block, len(proper)))
-        a1, b1, a2, b2 = boxes[proper[rows], :, None].transpose(1, 0, 2)
+        rows = proper[start : start + block]
+        a1, b1, a2, b2 = columns[:, rows, None]
         wide = np.minimum(a2, x2) - np.maximum(a1, x1)
         high = np.minimum(b2, y2) - np.maximum(b1, y1)
+        itself = np.arange(len(rows)), np.arange(start, start + len(rows))
+        wide[itself] = -np.inf
+        # Where boxes lie apart one of the two is negative: the gap between them.
+        gap[rows] = np.maximum(-np.minimum(wide, high).max(axis=1), 0.0)
         shared = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
-        apart = np.maximum(np.maximum(-wide, -high), 0.0)
-        shared[rows - start, rows], apart[rows - start, rows] = 0.0, np.inf
-        covered[proper[rows]] = shared.max(axis=1) / area[proper[rows]]
-        gap[proper[rows]] = apart.min(axis=1)
+        covered[rows] = shared.max(axis=1) / area[rows]
     return covered, gap
 
 

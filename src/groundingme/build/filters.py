@@ -104,13 +104,13 @@ def filter_boxes(
         [['large', 'few'], ['few']]
     """
     options = options or FilterOptions()
-    xyxy, codes = inside(boxes, labels, size)
-    sides = xyxy[:, 2:] - xyxy[:, :2]
-    short, long = sides.min(axis=1), sides.max(axis=1)
-    area: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
-    proper: NDArray[np.bool_] = np.greater(area, 0.0)
-    border = proper & at_border(xyxy, size, options.margin)
-    reasons = np.column_stack(
+    columns, codes = inside(boxes, labels, size)
+    x1, y1, x2, y2 = columns
+    wide, high = x2 - x1, y2 - y1
+    short, long, area = np.minimum(wide, high), np.maximum(wide, high), wide * high
+    proper = np.greater(area, 0.0)
+    border = proper & at_border(columns, size, options.margin)
+    reasons = np.array(
         [
             ~proper,
             proper & ((short < options.min_side) | (area < options.min_area)),
@@ -120,17 +120,19 @@ def filter_boxes(
             proper & (class_counts(codes, proper) < options.min_instances),
         ]
     )
-    dropped: NDArray[np.bool_] = np.any(reasons, axis=1)
-    return Filtered(~dropped, reasons, np.where(dropped, reasons.argmax(axis=1), -1), border)
+    dropped = np.logical_or.reduce(reasons)
+    first = np.where(dropped, reasons.argmax(axis=0), -1)
+    return Filtered(~dropped, reasons.T, first, border)
 
 
 def inside(
     boxes: ArrayLike, labels: ArrayLike, size: tuple[float, float]
-) -> tuple[geometry.Boxes, NDArray[np.intp]]:
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """The boxes as far as they lie in the image, and their classes.
 
     Returns:
-        Shapes `(N, 4)` and `(N,)`; boxes that are not proper (see `geometry.validate`) are zeros.
+        Shapes `(4, N)` and `(N,)`: x1, y1, x2 and y2 in a row each; boxes that are not proper (see
+        `geometry.validate`) are zeros.
 
     Raises:
         BoxError: The shapes do not fit each other, or the image has no area.
@@ -141,17 +143,31 @@ def inside(
         raise BoxError(f"expected the width and height of an image in pixels, got {size}")
     if codes.shape != (len(xyxy),):
         raise BoxError(f"expected a label for each of {len(xyxy)} boxes, got shape {codes.shape}")
-    proper = geometry.validate(xyxy) == geometry.FINE
-    limits = np.array([width, height, width, height], dtype=np.float64)
-    cut = np.minimum(np.maximum(xyxy, 0.0), limits)
-    return np.where(proper[:, None], cut, 0.0), codes.astype(np.intp)
+    x1, y1, x2, y2 = xyxy.T
+    with np.errstate(all="ignore"):
+        wide, high = x2 - x1, y2 - y1
+        proper = (wide > 0) & (high > 0) & (wide < np.inf) & (high < np.inf)
+        limits = np.array([[width], [height], [width], [height]], dtype=np.float64)
+        cut = np.minimum(np.maximum(xyxy.T, 0.0), limits)
+    return np.where(proper, cut, 0.0), codes.astype(np.intp)
 
 
-def at_border(boxes: geometry.Boxes, size: tuple[float, float], margin: float) -> NDArray[np.bool_]:
-    """Whether each box comes within `margin` pixels of an edge of the image; shape `(N,)`."""
-    low = np.less_equal(boxes[:, :2], margin).any(axis=1)
-    high = np.greater_equal(boxes[:, 2:], np.array(size) - margin).any(axis=1)
-    return np.asarray(low | high)
+def at_border(
+    columns: NDArray[np.float64], size: tuple[float, float], margin: float
+) -> NDArray[np.bool_]:
+    """Whether each box comes within `margin` pixels of an edge of the image.
+
+    Args:
+        columns: Shape `(4, N)`, as `inside` gives it.
+        size: Width and height of the image in pixels.
+        margin: In pixels.
+
+    Returns:
+        Shape `(N,)`.
+    """
+    x1, y1, x2, y2 = columns
+    low = np.less_equal(np.minimum(x1, y1), margin)
+    return np.asarray(low | (x2 >= size[0] - margin) | (y2 >= size[1] - margin))
 
 
 def class_counts(labels: NDArray[np.intp], counted: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -332,11 +332,13 @@ def _greedy(contest: Contest, order: Indices, clash: Clash) -> Indices:
     while len(order):
         front, rest = _split(order)
         strong, weak = _clashes(contest, front, order, clash)
+        if not len(rest):
+            lost = _settled(len(front), strong, weak)
+            by[front] = np.where(lost < 0, -1, front[lost])
+            break
         near = weak < len(front)
         lost = _settled(len(front), strong[near], weak[near])
         by[front] = np.where(lost < 0, -1, front[lost])
-        if not len(rest):
-            break
         far = ~near & (lost[strong] < 0)
         # Backwards, because the last of several values stays: that of the strongest box.
         winner = np.full(len(order), -1, np.intp)
