@@ -304,8 +304,12 @@ def _postures(text: str, rng: random.Random) -> Iterator[Edit]:
         follows = re.match(
             r" (lamp|desk|order|room|fan|water|shoes|track|machine)\b", text[match.end() :]
         )
-        if not follows and not _negated(words_before(text, match.start(), 2)):
-            yield _edit(match, rng.choice(POSTURES[match[0].lower()]))
+        before = words_before(text, match.start(), 2)
+        others = POSTURES[match[0].lower()]
+        if before and before[-1] in ("a", "an", "the"):
+            others = tuple(one for one in others if " " not in one)
+        if others and not follows and not _negated(before):
+            yield _edit(match, rng.choice(others))
 
 
 # ---- all of them

@@ -251,11 +251,10 @@ OPPOSITES: tuple[tuple[str, str], ...] = (
     (r"covered(?=$|[.,;])", "uncovered"),
     (r"parked", "moving"),
     (r"stationary", "moving"),
-    (r"upright(?! piano)", "lying on its side"),
+    (r"upright(?! piano)", "toppled"),
     (r"plugged in", "unplugged"),
     (r"unplugged", "plugged in"),
     (r"untied", "tied"),
-    (r"standing upright", "lying down"),
 )
 """Patterns of states, and what is the opposite; the first that fits a place counts."""
 

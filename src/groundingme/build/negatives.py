@@ -56,7 +56,9 @@ class NegativesOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     model: str = ""
     options: dict[str, Any] = {}
     base_url: str = ""
-    kinds: list[Kind] = ["Appearance", "Component", "Text", "State"]
+    kinds: list[Kind] = msgspec.field(
+        default_factory=lambda: ["Appearance", "Component", "Text", "State"]
+    )
     share: Annotated[float, Meta(ge=0, le=0.9)] | None = None
     per_kind: Annotated[int, Meta(ge=0)] | None = None
     view: Literal["auto", "outline", "crop", "none"] = "auto"
@@ -112,11 +114,10 @@ def work(targets: list[Target], options: NegativesOptions, context: Context) -> 
         made = _by_model(planned, positives, wanted, neighbours, options, context)
     lost = [one.fate or "failed" for one in made.values() if not one.goes_on]
     context.tell(count_line("negatives", len(made), lost))
+    chosen = {one.id for one in planned}
+    more = [one for one in made.values() if one.goes_on and one.id not in chosen]
     for kind, n in wanted.items():
-        got = sum(
-            one.goes_on and one.subtask_l2 == kind and one.id.endswith(f"-{kind}")
-            for one in made.values()
-        )
+        got = sum(one.subtask_l2 == kind for one in more)
         if got < n:
             context.tell(f"negatives: {got:,} of {n:,} of {kind}: no more of the targets suit it")
     return list(_in_order(targets, made))

@@ -117,9 +117,10 @@ def change_of(original: str, variant: str, kind: str, by: str, *, noun: str = ""
     named = noun.lower().split()[-1:]
     if named and named[0] in lower[0] and named[0] not in lower[1]:
         return "wrong-kind"
-    found = kinds_of(*lower)
-    if found and kind not in found:
-        return "wrong-kind"
+    for words in lower:
+        found = kinds_of(words)
+        if found and kind not in found:
+            return "wrong-kind"
     return Change(kind=kind, before=" ".join(was), after=" ".join(became), by=by)
 
 
@@ -142,23 +143,18 @@ def _near(one: str, other: str) -> bool:
     return other in COLORS.get(one, ()) or one in COLORS.get(other, ())
 
 
-def kinds_of(was: Sequence[str], became: Sequence[str]) -> set[str]:
-    """Which kinds of facts a change may be of; none where rules cannot tell.
-
-    Args:
-        was: Words in lower case that were there.
-        became: Words in lower case in their place.
-    """
-    words = {word.strip("\"'“”") for word in (*was, *became)}
-    found = set()
-    if any('"' in one or "“" in one or re.search(r"\d", one) for one in (*was, *became)):
+def kinds_of(words: Sequence[str]) -> set[str]:
+    """Which kinds of facts words state, in lower case; none where rules cannot tell."""
+    if any('"' in one or "“" in one or re.search(r"\d", one) for one in words):
         return {"Text"}
-    if words & _APPEARANCE:
+    found = set()
+    known = set(words)
+    if known & _APPEARANCE:
         found.add("Appearance")
     parts = PARTS | frozenset(FAMILIES)
-    if words & _COMPONENT or words & parts or {one.rstrip("s") for one in words} & parts:
+    if known & _COMPONENT or known & parts or {one.rstrip("s") for one in known} & parts:
         found.add("Component")
-    if words & _STATES:
+    if known & _STATES:
         found.add("State")
     return found
 
