@@ -39,7 +39,7 @@ JPEG_QUALITY = 90
 
 _READ = 2**16
 """Characters of a reply that are looked at: a list of 100 names has some 2,000."""
-_STRING = re.compile(r'"((?:[^"\\\n]|\\.){1,200})"(?!\s*:)')
+_STRING = re.compile(r'"((?:[^"\\\n]|\\.){1,200})"(\s*:)?')
 _BULLET = re.compile(r"^[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+(\S[^\n]{0,100})", re.MULTILINE)
 _KEYS = ("name", "object", "label", "tag", "class", "category")
 """Under which an object of JSON has its name."""
@@ -177,7 +177,7 @@ def listed(text: str) -> list[str] | None:
             whole_list = _decoded(text[start : end + 1])
             if whole_list is not None:
                 return whole_list
-        strings = _STRING.findall(text, start)
+        strings = [string for string, colon in _STRING.findall(text, start) if not colon]
         if strings:
             return [string.replace("\\", "") for string in strings]
     return _BULLET.findall(text) or None
