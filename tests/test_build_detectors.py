@@ -188,6 +188,8 @@ def test_detectors_by_name() -> None:
     with pytest.raises(UnknownNameError):
         make_detect(DetectOptions(by="none"), 0)
     check("grounding-dino", {"model": "x", "text_threshold": 0.2, "dtype": "float16"})
+    with pytest.raises(UsageError, match="the detector file can use, got path = 5"):
+        make_detect(DetectOptions(by="file", options={"path": 5}), 0)
 
 
 # Tiles
@@ -741,7 +743,7 @@ def test_tags_in_chunks_that_fit_the_encoder(dino: Path) -> None:
 @pytest.mark.parametrize("name", ["grounding-dino", "owlv2"])
 def test_a_batch_changes_nothing(name: str, dino: Path, owl: Path) -> None:
     model = dino if name == "grounding-dino" else owl
-    detector = DETECTORS.get(name)(model=str(model), threshold=0.0)
+    detector = DETECTORS.get(name)(model=str(model), threshold=0.0, text_threshold=0.0)
     tags = [TAGS, ["person"], [], [f"{a} {b}" for a in WORDS for b in WORDS if a != b][:9]]
     for sizes in ([(120, 90)] * 4, [(120, 90), (90, 120), (64, 64), (120, 90)]):
         images = [noise(seed, size) for seed, size in enumerate(sizes)]

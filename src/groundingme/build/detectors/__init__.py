@@ -23,6 +23,7 @@ from groundingme.build.config import check_options
 from groundingme.build.opening import opened
 from groundingme.build.records import Detections, Picture
 from groundingme.build.stage import PictureWork
+from groundingme.errors import UsageError
 from groundingme.registry import Registry
 
 if TYPE_CHECKING:
@@ -111,8 +112,16 @@ def make_detect(options: DetectOptions, seed: int) -> PictureWork:
     from groundingme.build.detectors.tiles import Tiled
 
     check(options.by, options.options)
-    detector = DETECTORS.get(options.by)(**options.options)
-    if options.tile:
+    try:
+        detector = DETECTORS.get(options.by)(**options.options)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        given = ", ".join(f"{key} = {value!r}" for key, value in options.options.items())
+        raise UsageError(
+            f"expected options that the detector {options.by} can use, got {given}: {error}"
+        ) from None
+    if options.tile and detector.needs_image:
         detector = Tiled(
             detector, options.tile, options.overlap, whole=options.whole, batch=options.batch
         )

@@ -106,7 +106,7 @@ class GroundingDino(ZeroShot):
             token_type_ids=torch.zeros_like(ids).to(self.device),
             **pixels,
         )
-        tokens = seen.logits.float().sigmoid().cpu().numpy().astype(np.float64)
+        tokens = seen.logits.float().cpu().double().sigmoid().numpy()
         boxes = seen.pred_boxes.float().cpu().numpy().astype(np.float64)
         return [
             (np.stack([scores[:, a:b].max(axis=1) for a, b in text.spans], axis=1), mine)

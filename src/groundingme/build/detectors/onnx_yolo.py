@@ -23,6 +23,7 @@ from groundingme.build.records import Picture
 from groundingme.build.suppress import suppress
 from groundingme.build.taggers.fixed import COCO, read_names
 from groundingme.errors import DataError, UsageError
+from groundingme.models.options import share
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -80,8 +81,8 @@ class Yolo:
         self._input = taken[0].name
         self._half = "float16" in taken[0].type
         self._size = tuple(one if isinstance(one, int) else 640 for one in shape[2:])
-        self._threshold = threshold
-        self._iou = iou
+        self._threshold = share("threshold", threshold) or 0.0
+        self._iou = share("iou", iou) or 0.0
         self._classes = list(read_names(classes, "classes")) if classes else self._own_names()
 
     def _own_names(self) -> list[str]:

@@ -92,7 +92,7 @@ class Owl(ZeroShot):
             attention_mask=mask.flatten(0, 1).to(self.device),
             **pixels,
         )
-        logits = seen.logits.float().sigmoid().cpu().numpy().astype(np.float64)
+        logits = seen.logits.float().cpu().double().sigmoid().numpy()
         boxes = seen.pred_boxes.float().cpu().numpy().astype(np.float64)
         return [
             (scores[:, : len(tags)], mine)
