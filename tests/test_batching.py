@@ -22,10 +22,11 @@ from groundingme.errors import (
     UsageError,
 )
 from groundingme.images import Encoded
-from groundingme.models import Request, load_model
+from groundingme.models import Model, Request, load_model
 from groundingme.models.batching import Batches
 from groundingme.models.options import flag, mapping, share, spelled_for_template, whole
-from groundingme.schema import Generation
+from groundingme.runner import ask
+from groundingme.schema import Generation, Sample
 
 JPEG = Encoded(b"\xff\xd8\xff not decoded by anybody \xff\xd9", "image/jpeg", 30, 20)
 
@@ -304,3 +305,117 @@ def test_fields_of_a_request_become_variables_of_the_template_and_sampling() -> 
     )
     with pytest.raises(UsageError, match="got 'top_k'"):
         spelled_for_template({"top_k": 1}, ("top_p",), "m")
+
+
+class Steps:
+    """A device whose batches last until they are told to end, and what is prepared beside it."""
+
+    def __init__(self) -> None:
+        self.prepared: list[list[str]] = []
+        self.answered: list[list[str]] = []
+        self.go = threading.Semaphore(0)
+
+    def prepare(self, requests: Sequence[Request]) -> list[str]:
+        self.prepared.append([one.id for one in requests])
+        return self.prepared[-1]
+
+    def work(self, ids: list[str]) -> list[Generation]:
+        assert self.go.acquire(timeout=10)
+        self.answered.append(ids)
+        return [Generation(id=id, text="null") for id in ids]
+
+
+async def until(holds: Any) -> None:
+    for _ in range(1000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never holds")
+
+
+def test_the_next_batch_is_prepared_while_the_device_works() -> None:
+    """It is whole and ready before the one on the device ends; and no third one is held."""
+    steps = Steps()
+    batches = Batches(steps.work, 3, prepare=steps.prepare)
+
+    async def all() -> None:
+        asked = [asyncio.create_task(batches.ask(Request(id=id, prompt=""))) for id in "abcdefghi"]
+        await until(lambda: len(steps.prepared) == 2)
+        assert steps.answered == []
+        await asyncio.sleep(0.2)
+        assert steps.prepared == [list("abc"), list("def")]
+        for number in range(1, 4):
+            steps.go.release()
+            await until(lambda number=number: len(steps.answered) == number)
+        await asyncio.gather(*asked)
+        await batches.aclose()
+
+    asyncio.run(all())
+    assert steps.answered == steps.prepared == [list("abc"), list("def"), list("ghi")]
+
+
+def test_a_batch_that_fills_slowly_waits_as_long_as_the_device_is_busy() -> None:
+    steps = Steps()
+    batches = Batches(steps.work, 3, prepare=steps.prepare, moment=0.02)
+
+    async def all() -> None:
+        asked = [asyncio.create_task(batches.ask(Request(id=id, prompt=""))) for id in "abc"]
+        await until(lambda: len(steps.prepared) == 1)
+        for id in "def":
+            await asyncio.sleep(0.1)
+            asked.append(asyncio.create_task(batches.ask(Request(id=id, prompt=""))))
+        await until(lambda: len(steps.prepared) == 2)
+        for _ in range(2):
+            steps.go.release()
+        await asyncio.gather(*asked)
+        await batches.aclose()
+
+    asyncio.run(all())
+    assert steps.answered == [list("abc"), list("def")]
+
+
+def test_a_run_has_two_batches_in_hand() -> None:
+    """So the client reads the samples of the next batch while the device has one."""
+    steps = Steps()
+
+    class Engine(Model):
+        name = "bench/engine"
+        needs_image = False
+        in_hand = 8
+
+        def __init__(self) -> None:
+            self.batches = Batches(steps.work, 4, prepare=steps.prepare)
+
+        async def generate(self, request: Request) -> Generation:
+            return await self.batches.ask(request)
+
+        async def aclose(self) -> None:
+            await self.batches.aclose()
+
+    async def all() -> None:
+        samples = [Sample(id=str(n), description="d", target=None) for n in range(20)]
+        got: list[Generation] = []
+        run = asyncio.create_task(ask(Engine(), samples, prompt="{description}", sink=got.append))
+        for number in range(1, 6):
+            await until(lambda number=number: len(steps.prepared) == min(number + 1, 5))
+            assert len(steps.answered) == number - 1
+            steps.go.release()
+            await until(lambda number=number: len(steps.answered) == number)
+        await run
+        assert len(got) == 20
+
+    asyncio.run(all())
+    assert [len(one) for one in steps.answered] == [4] * 5
+
+
+def test_what_preparing_raises_belongs_to_its_batch() -> None:
+    def prepare(requests: Sequence[Request]) -> Sequence[Request]:
+        if any(one.id == "b" for one in requests):
+            raise FatalError("load", "no such processor")
+        return requests
+
+    worker = Worker()
+    replies = run(worker, list("abcd"), 2, prepare=prepare)
+    assert [str(one) for one in replies[:2]] == ["no such processor"] * 2
+    assert [one.text for one in replies[2:]] == ["reply to c", "reply to d"]
+    assert worker.batches == [["c", "d"]]

@@ -210,6 +210,7 @@ class Cached(Model):
         self.coords = model.coords
         self.server = model.server
         self.paced = model.paced
+        self.in_hand = model.in_hand
         self.switches_thinking = model.switches_thinking
 
     def settings(self) -> dict[str, Any]:

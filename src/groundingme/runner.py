@@ -65,7 +65,7 @@ async def ask(
         prompt: Template with `{description}`.
         sink: Called in the event loop's thread. What it raises ends the asking at once.
         concurrency: Samples in hand at once. None finds out how many a server can take (see
-            `pacing`), and is `CONCURRENCY` where the model runs in this process.
+            `pacing`), and is `Model.in_hand` where the model runs in this process.
         rpm: Most requests a minute.
         tpm: Most tokens a minute, prompt and completion.
         retry: The default is `RetryPolicy()`.
@@ -98,7 +98,7 @@ async def ask(
         )  # fmt: skip
 
     if pacer is None:
-        pacer = Pacer(concurrency or (None if model.paced else CONCURRENCY), rpm=rpm, tpm=tpm)
+        pacer = Pacer(concurrency or usual_concurrency(model), rpm=rpm, tpm=tpm)
     session = _Session(
         model,
         prepare,
@@ -114,6 +114,11 @@ async def ask(
         await session.run(samples)
     finally:
         await model.aclose()
+
+
+def usual_concurrency(model: Model) -> int | None:
+    """Samples in hand at once where nobody says; None where the server's room is found out."""
+    return None if model.paced else model.in_hand or CONCURRENCY
 
 
 _FULL = (429, 503, 529)

@@ -60,6 +60,8 @@ class Model(abc.ABC):
         server: Address of who answers; "" for a vendor's own and in this process, None for any.
         paced: Whether a server answers that may be full, so that the number of requests in flight
             is found out where none is given.
+        in_hand: Samples that a run has in hand at once where the model runs in this process, so
+            that its next batch is there when one ends; 0 for the usual number.
         switches_thinking: Whether it has a switch of its own for `Request.thinking`; otherwise
             the model's family says how (`Request.extra`, `Request.system`).
     """
@@ -69,6 +71,7 @@ class Model(abc.ABC):
     coords: str = ""
     server: str | None = ""
     paced: bool = False
+    in_hand: int = 0
     switches_thinking: bool = False
 
     def settings(self) -> dict[str, Any]:

@@ -53,6 +53,8 @@ class Sampled(Model):
         self.needs_image = model.needs_image
         self.coords = model.coords
         self.server = model.server
+        self.paced = model.paced
+        self.in_hand = model.in_hand
         self.switches_thinking = model.switches_thinking
 
     def settings(self) -> dict[str, Any]:

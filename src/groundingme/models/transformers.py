@@ -5,6 +5,7 @@ From a hub id or a local folder: whatever `AutoModelForImageTextToText` and `Aut
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import importlib.util
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from groundingme import images
 from groundingme.errors import (
@@ -41,6 +42,23 @@ SAMPLING = ("top_p", "top_k", "min_p", "repetition_penalty")
 
 _SAMPLED = 1 << 20
 """Bytes of each sample that the fingerprint of a large file reads."""
+
+
+_Question = tuple[Request, "Image.Image | None"]
+
+
+class _Prepared(NamedTuple):
+    """A batch that is ready for the device.
+
+    Attributes:
+        usable: What is asked, each with its place in the batch.
+        inputs: Tensors of all of them.
+        failed: What came of the others, by place.
+    """
+
+    usable: list[tuple[int, _Question]]
+    inputs: Any
+    failed: dict[int, Outcome]
 
 
 class Transformers(Model):
@@ -94,9 +112,11 @@ class Transformers(Model):
         self._extra = mapping("extra_body", extra_body)
         self._logprobs = flag("logprobs", logprobs)
         spelled_for_template(self._extra, SAMPLING, self.name)
-        self._loaded: tuple[Any, Any] | None = None
+        self.in_hand = 2 * self._size
+        self._processors: tuple[Any, Any] | None = None
+        self._model: Any = None
         self._stop = threading.Event()
-        self._batches = Batches(self._work, self._size, alike=self._alike)
+        self._batches = Batches(self._work, self._size, alike=self._alike, prepare=self._prepare)
 
     def settings(self) -> dict[str, Any]:
         """What changes the replies: how the weights are loaded, and which they are."""
@@ -128,84 +148,115 @@ class Transformers(Model):
     def _alike(self, request: Request) -> str:
         return json.dumps([request.temperature, request.max_tokens, request.extra], default=str)
 
-    def _work(self, requests: Sequence[Request]) -> list[Outcome]:
-        if self._loaded is None:
-            self._loaded = self._load()
-        outcomes: dict[str, Outcome] = {}
-        usable: list[tuple[str, Request, Image.Image | None]] = []
+    def _prepare(self, requests: Sequence[Request]) -> _Prepared:
+        """Decodes images and makes tensors of them, while the batch before is on the device."""
+        if self._processors is None:
+            self._processors = self._load_processors()
+        failed: dict[int, Outcome] = {}
+        usable: list[tuple[int, _Question]] = []
         for number, request in enumerate(requests):
             try:
                 data = request.image.data if request.image else None
                 picture = images.open_upright(data) if data else None
             except ImageError as error:
-                outcomes[str(number)] = RequestError("image", str(error))
+                failed[number] = RequestError("image", str(error))
             else:
-                usable.append((str(number), request, picture))
+                usable.append((number, (request, picture)))
+        questions = [question for _, question in usable]
+        inputs = self._inputs(self._processors[0], questions) if questions else None
+        return _Prepared(usable, inputs, failed)
+
+    def _work(self, prepared: _Prepared) -> list[Outcome]:
+        if self._model is None:
+            self._model = self._load_model()
+        usable, outcomes = prepared.usable, dict(prepared.failed)
         at, size = 0, len(usable)
         import torch
 
         while at < len(usable):
             part = usable[at : at + size]
             try:
-                replies: Sequence[Outcome] = self._answers([one[1:] for one in part])
+                whole = prepared.inputs if len(part) == len(usable) else None
+                replies: Sequence[Outcome] = self._answers([one for _, one in part], whole)
             except torch.OutOfMemoryError as error:
                 torch.cuda.empty_cache()
                 if len(part) > 1:
                     size = len(part) // 2
                     continue
                 replies = [RequestError("memory", f"{self.name}: {first_line(error)}")]
-            outcomes.update(zip((one[0] for one in part), replies, strict=True))
+            outcomes.update(zip((number for number, _ in part), replies, strict=True))
             at += len(part)
-        return [outcomes[str(number)] for number in range(len(requests))]
+        return [outcomes[number] for number in range(len(outcomes))]
 
-    def _load(self) -> tuple[Any, Any]:
+    def _given(self) -> dict[str, Any]:
+        shared = {"revision": self._revision, "trust_remote_code": self._trust}
+        return {name: value for name, value in shared.items() if value}
+
+    def _unloadable(self, error: Exception) -> FatalError:
+        return FatalError(
+            "load",
+            f"expected a model that transformers can load, got {self._path}: {first_line(error)}",
+        )
+
+    def _load_processors(self) -> tuple[Any, Any]:
+        """Two that are alike, one for each thread: a tokenizer cannot be used by two at once."""
+        from transformers import AutoProcessor
+
+        # The boundary: see `_load_model`.
+        try:
+            processor = AutoProcessor.from_pretrained(
+                self._path, **self._given(), **self._processing
+            )
+        except Exception as error:  # noqa: BLE001
+            raise self._unloadable(error) from None
+        tokenizer = getattr(processor, "tokenizer", processor)
+        # Replies of one batch go on at the same place, so shorter prompts are filled up in front.
+        tokenizer.padding_side = "left"
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return processor, copy.deepcopy(processor)
+
+    def _load_model(self) -> Any:
         import torch
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoModelForImageTextToText
 
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        shared = {"revision": self._revision, "trust_remote_code": self._trust}
-        given = {name: value for name, value in shared.items() if value}
         how = {"attn_implementation": self._attention} if self._attention else {}
         if device in SPREAD:
             how["device_map"] = device
         try:
-            processor = AutoProcessor.from_pretrained(self._path, **given, **self._processing)
             model = AutoModelForImageTextToText.from_pretrained(
-                self._path, dtype=self._dtype, **given, **how
+                self._path, dtype=self._dtype, **self._given(), **how
             )
             if device not in SPREAD:
                 model.to(device)
         # The boundary: transformers raises whatever a missing file, a wrong type, an absent package
         # or a full device comes to.
         except Exception as error:  # noqa: BLE001
-            raise FatalError(
-                "load",
-                f"expected a model that transformers can load, got {self._path}: "
-                f"{first_line(error)}",
-            ) from None
+            raise self._unloadable(error) from None
         model.eval()
-        tokenizer = getattr(processor, "tokenizer", processor)
-        # Replies of one batch go on at the same place, so shorter prompts are filled up in front.
-        tokenizer.padding_side = "left"
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        return model, processor
+        return model
 
-    def _answers(self, questions: Sequence[tuple[Request, Image.Image | None]]) -> list[Generation]:
-        import torch
-
-        assert self._loaded is not None
-        model, processor = self._loaded
-        tokenizer = getattr(processor, "tokenizer", processor)
-        first = questions[0][0]
+    def _spelled(self, request: Request) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """What goes to the template, and to `generate`: the same for all of a batch."""
         try:
-            template, sampling = spelled_for_template(
-                merged(first.extra, self._extra), SAMPLING, self.name
-            )
+            return spelled_for_template(merged(request.extra, self._extra), SAMPLING, self.name)
         except UsageError as error:
             raise FatalError("bad-request", str(error)) from None
+
+    def _answers(self, questions: Sequence[_Question], inputs: Any) -> list[Generation]:
+        """Replies to a part of a batch; `inputs` are its tensors where they are there already."""
+        import torch
+
+        assert self._processors is not None
+        model, processor = self._model, self._processors[1]
+        tokenizer = getattr(processor, "tokenizer", processor)
+        first = questions[0][0]
+        _, sampling = self._spelled(first)
         began = time.perf_counter()
-        inputs = self._inputs(processor, questions, template).to(model.device, dtype=model.dtype)
+        if inputs is None:
+            inputs = self._inputs(processor, questions)
+        inputs = inputs.to(model.device, dtype=model.dtype)
         if first.temperature > 0:
             how = {"do_sample": True, "temperature": first.temperature, **sampling}
         else:
@@ -251,13 +302,9 @@ class Transformers(Model):
             replies.append(reply)
         return replies
 
-    def _inputs(
-        self,
-        processor: Any,
-        questions: Sequence[tuple[Request, Image.Image | None]],
-        template: Mapping[str, Any],
-    ) -> Any:
+    def _inputs(self, processor: Any, questions: Sequence[_Question]) -> Any:
         """What the model is fed: tensors of a whole batch, padded in front."""
+        template, _ = self._spelled(questions[0][0])
         texts = []
         if getattr(processor, "chat_template", None):
             for request, picture in questions:

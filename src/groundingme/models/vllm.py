@@ -35,10 +35,10 @@ SAMPLING = (
 class VLLM(Model):
     """A model that vLLM loads on first use.
 
-    Its batches are only as large as the run's concurrency, so raise that: `--concurrency 256`.
-    Images are handed over as they are sent to a server. The reply keeps special tokens, other than
-    those of its end. Above temperature 0 each question has a seed of its own, made from its id and
-    trajectory.
+    A run has twice as many questions in hand as fit into a batch, but for images of more than
+    256 MB together. Images are handed over as they are sent to a server. The reply keeps special
+    tokens, other than those of its end. Above temperature 0 each question has a seed of its own,
+    made from its id and trajectory.
 
     Args:
         name: Hub id, or path of a folder.
@@ -71,9 +71,11 @@ class VLLM(Model):
         self._logprobs = flag("logprobs", logprobs)
         spelled_for_template(self._extra, SAMPLING, self.name)
         self._llm: Any = None
+        size = whole("batch_size", batch_size, 1) or 1
+        self.in_hand = 2 * size
         self._batches = Batches(
             self._work,
-            whole("batch_size", batch_size, 1) or 1,
+            size,
             alike=lambda request: repr(sorted(request.extra.items())),
         )
 

@@ -331,6 +331,7 @@ class _Several(Model):
         self.needs_image = model.needs_image
         self.coords = model.coords
         self.paced = model.paced
+        self.in_hand = model.in_hand
         self.switches_thinking = model.switches_thinking
         self.wanted: dict[str, list[int]] = {}
         self.others: dict[str, list[Generation]] = {}
