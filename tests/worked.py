@@ -102,7 +102,7 @@ class Scripted(Model):
         self.folder, self.fatal, self.deadly, self.seconds = folder, fatal, deadly, seconds
 
     async def generate(self, request: Request) -> Generation:
-        log(self.folder / "asked", f"{request.id} {time.time():.3f}")
+        log(self.folder / "asked", f"{request.id} {time.time():.3f} {os.getpid()}")
         await asyncio.sleep(self.seconds)
         if request.id == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -144,7 +145,9 @@ def _how(error: Exception) -> str:
 
 
 def _connect(ray: Any, address: str | None) -> None:
+    asked = address or os.environ.get("RAY_ADDRESS", "")
     try:
+        _knock(asked)
         with _sigterm_as_it_was():
             ray.init(
                 address=address,
@@ -155,9 +158,16 @@ def _connect(ray: Any, address: str | None) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:300]
         raise UsageError(
-            f"expected a Ray cluster at {address or 'this machine'}, got: {said}; start one with "
+            f"expected a Ray cluster at {asked or 'this machine'}, got: {said}; start one with "
             "`ray start --head`, or leave the address out"
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Raises `OSError` where nobody listens: Ray itself would try for many minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 @contextlib.contextmanager
