@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -170,3 +173,41 @@ def test_options_that_contradict(tmp_path: Path, options: list[str], said: str) 
     assert result.exit_code == 2
     assert said in result.output
     assert not (tmp_path / "runs").exists()
+
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "distributed.md"
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", DOCS.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def used(line: str) -> None:
+    """Fails where `groundingme eval` takes no such options."""
+    words = shlex.split(line)
+    assert words[:2] == ["groundingme", "eval"]
+    command = main.get_command(click.Context(main), "eval")
+    assert command
+    command.make_context("eval", words[2:])
+
+
+def test_start_up_scripts_can_be_read_by_a_shell() -> None:
+    scripts = blocks("sh")
+    assert len(scripts) == 2
+    for script in scripts:
+        subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+        (command,) = re.findall(r"groundingme eval .*", script.replace("\\\n", " "))
+        used(command)
+
+
+def test_the_ray_job_is_complete() -> None:
+    yaml = pytest.importorskip("yaml")
+    (text,) = blocks("yaml")
+    job = yaml.safe_load(text)
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    used(job["spec"]["entrypoint"])
+    cluster = job["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        there = {one["name"] for one in pod["volumes"]}
+        assert {one["name"] for box in pod["containers"] for one in box["volumeMounts"]} == there

@@ -157,9 +157,9 @@ def test_a_lost_node_loses_nothing(ray: Any, tmp_path: Path) -> None:
     from ray.cluster_utils import Cluster
 
     ray.shutdown()
+    (tmp_path / "log").mkdir()
     alone = evaluate(worked.Scripted(tmp_path), "scenes:n=60", out=tmp_path / "alone")
-    model = worked.Scripted(tmp_path / "asked", seconds=0.1)
-    model.folder.mkdir()
+    model = worked.Scripted(tmp_path / "log", seconds=0.1)
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
     )
