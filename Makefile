@@ -58,5 +58,5 @@ $(VENV)/dev: pyproject.toml | $(BIN)/python
 # Torch first and by itself, so that its CPU build is taken where there is one.
 $(VENV)/train: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[dev,google,anthropic,train,transformers]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,google,anthropic,train,transformers,ray]"
 	touch $@ $(VENV)/dev $(VENV)/core
