@@ -161,6 +161,7 @@ def test_the_card_tells_settings_without_paths_of_this_machine(
             "stage": "source",
             "options": {"path": "/home/somebody/photos", "limit": 5, "tags": ["/a/b.txt", "cup"]},
             "records": 9,
+            "goes_on": 7,
             "reasons": {"small": 2},
             "boxes": {},
         }

@@ -165,7 +165,7 @@ def _stages(history: Sequence[dict[str, Any]]) -> str:
         reasons = {**one["reasons"], **{f"boxes {k}": v for k, v in one["boxes"].items()}}
         reasons.pop("boxes kept", None)
         down = ", ".join(f"{n} {reason}" for reason, n in reasons.items())
-        rows.append((one["stage"], str(one["records"] - sum(one["reasons"].values())), down))
+        rows.append((one["stage"], str(one["goes_on"]), down))
     return _table(("stage", "handed on", "turned down"), rows)
 
 

@@ -198,7 +198,7 @@ def _section(
         raise UsageError(f"{places.of(name)}: {_said(error)}") from None
     if section.check:
         try:
-            section.check(values.get("by") or getattr(options, "by", ""), rest)
+            section.check(str(getattr(options, "by", "")), rest)
         except UsageError as error:
             blamed = next((key for key in rest if repr(key) in str(error)), "by")
             raise UsageError(f"{places.of(name, blamed)}: {error}") from None

@@ -135,9 +135,9 @@ def _boxes(draw: ImageDraw.ImageDraw, picture: Picture, scale: float) -> None:
     _, names = found.codes()
     by_number = sorted(names, key=lambda name: (-found.labels.count(name), name))
     colors = {name: _COLORS[at % len(_COLORS)] for at, name in enumerate(by_number)}
-    # What was turned down lies below what was kept.
-    order = sorted(range(len(found)), key=lambda at: found.fates[at] == KEPT)
-    for at in order:
+    # What was turned down lies below what was kept, and all boxes below all names.
+    tags = []
+    for at in sorted(range(len(found)), key=lambda at: found.fates[at] == KEPT):
         x1, y1, x2, y2 = (float(edge) * scale for edge in found.boxes[at])
         if not (x2 > x1 and y2 > y1):
             continue
@@ -145,7 +145,9 @@ def _boxes(draw: ImageDraw.ImageDraw, picture: Picture, scale: float) -> None:
         color = colors[found.labels[at]] if is_kept else _DROPPED
         draw.rectangle((x1, y1, x2, y2), outline=color, width=3 if is_kept else 1)
         reason = "" if is_kept else f" ({FATES[found.fates[at]]})"
-        _tag(draw, x1, y1, found.labels[at] + reason, color)
+        tags.append((x1, y1, found.labels[at] + reason, color))
+    for tag in tags:
+        _tag(draw, *tag)
 
 
 def _tag(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, color: str) -> None:

@@ -47,17 +47,20 @@ class Tally(msgspec.Struct):
         records: How many there are.
         reasons: Of those that go no further, how many for which reason; `failed` among them.
         boxes: Boxes by fate.
+        failure: One of the failures, in its own words; "" where there is none.
     """
 
     records: int = 0
     reasons: Counter[str] = msgspec.field(default_factory=Counter)
     boxes: Counter[str] = msgspec.field(default_factory=Counter)
+    failure: str = ""
 
     def add(self, other: Tally) -> None:
         """Counts the other's records, too."""
         self.records += other.records
         self.reasons.update(other.reasons)
         self.boxes.update(other.boxes)
+        self.failure = self.failure or other.failure
 
     @classmethod
     def of(cls, records: Sequence[tables.Record]) -> Tally:
@@ -66,6 +69,7 @@ class Tally(msgspec.Struct):
         for one in records:
             if one.failure:
                 tally.reasons["failed"] += 1
+                tally.failure = tally.failure or f"{one.id}: {one.failure}"
             elif one.fate:
                 tally.reasons[one.fate.partition(" ")[0]] += 1
             if isinstance(one, Picture):
@@ -235,6 +239,8 @@ class Build:
                         else:
                             self._at_once(place, before, stage, budget, cache, retry_failed)
                     (place.folder / "done").touch()
+                if not any(one.goes_on for shard in _Shards(place) for one in shard):
+                    raise self._dead_end(place)
                 before = place
                 if place.name == to:
                     break
@@ -248,23 +254,50 @@ class Build:
             tally.add(Tally.of(place.read(path)))
         return tally
 
+    def tallies(self, to: str | None = None) -> Iterator[tuple[Place, Tally, Tally]]:
+        """Every stage up to one of them: what became of its records, and what it turned down.
+
+        What an earlier stage turned down is still in the tables of the later ones; the second
+        tally leaves it out.
+        """
+        before = Tally()
+        holds: type[tables.Record] = Picture
+        for place in self.places.values():
+            if place.name == to:
+                return
+            tally = self.tally(place.name)
+            new = Tally(tally.records, +tally.reasons, +tally.boxes)
+            if place.holds is holds:
+                new.reasons -= before.reasons
+                kept = new.boxes["kept"]
+                new.boxes -= before.boxes
+                new.boxes["kept"] = kept
+            yield place, tally, new
+            before, holds = tally, place.holds
+
     def _history(self, end: Place) -> list[dict[str, Any]]:
         """What each stage before one was told, and what became of its records."""
-        told = []
-        for place in self.places.values():
-            if place == end:
-                break
-            tally = self.tally(place.name)
-            told.append(
-                {
-                    "stage": place.name,
-                    "options": self.config.sections.get(place.name),
-                    "records": tally.records,
-                    "reasons": dict(tally.reasons),
-                    "boxes": dict(tally.boxes),
-                }
-            )
-        return told
+        return [
+            {
+                "stage": place.name,
+                "options": self.config.sections.get(place.name),
+                "records": tally.records,
+                "goes_on": tally.records - sum(tally.reasons.values()),
+                "reasons": dict(new.reasons),
+                "boxes": dict(new.boxes),
+            }
+            for place, tally, new in self.tallies(end.name)
+        ]
+
+    def _dead_end(self, place: Place) -> JobError:
+        tally = self.tally(place.name)
+        why = ", ".join(f"{n} {reason}" for reason, n in tally.reasons.most_common())
+        such = f", such as {tally.failure}" if tally.failure else ""
+        return JobError(
+            f"expected records that go on after {place.name}, got none of {tally.records}"
+            + (f": {why}{such}" if why else "")
+            + "; change its section, or the source"
+        )
 
     def _claim(self) -> None:
         try:

@@ -103,6 +103,9 @@ def publish(targets: list[Target], options: PublishOptions, context: Context) ->
 def _left_out(target: Target, options: PublishOptions) -> str:
     if not target.description:
         return "undescribed"
+    if target.is_rejection and not target.changes:
+        # Chosen for Rejection, and no stage made its description untrue.
+        return "still-true"
     if flag := next((one for one in target.flags if one in options.without), ""):
         return f"flagged {flag}"
     return "low-rank" if target.rank < options.min_rank else ""

@@ -26,7 +26,7 @@ class Context:
         budget: Most US dollars that this stage may cost; None for no limit.
         retry_failed: Whether what failed earlier is tried again.
         history: Gives what each stage before was told and what became of its records, as dicts
-            with `stage`, `options`, `records`, `reasons` and `boxes`.
+            with `stage`, `options`, `records`, `goes_on`, `reasons` and `boxes` (new ones).
     """
 
     folder: Path

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from groundingme.build import boxes, describe, duplicates, negatives, publish, sources, verify
 from groundingme.build.candidates import CandidateOptions
-from groundingme.build.choosing import SelectOptions, choose
+from groundingme.build.choosing import choose
 from groundingme.build.config import Section
 from groundingme.build.detectors import DetectOptions, make_detect
 from groundingme.build.detectors import check as check_detector
 from groundingme.build.filters import FilterOptions
+from groundingme.build.select import SelectOptions
 from groundingme.build.stage import Each, Stage, Whole, Words
 from groundingme.build.tagging import TagOptions, check_tagger, make_tag
 

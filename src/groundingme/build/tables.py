@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -27,7 +27,7 @@ _PLAIN = ("id", "where", "width", "height", "digest", "hash", "sharpness", "fate
 """Columns of a picture that hold one value a row."""
 
 
-def write(path: Path, records: Sequence[Picture] | Sequence[Target], kind: type[Record]) -> None:
+def write(path: Path, records: Sequence[Record], kind: type[Record]) -> None:
     """Writes a shard under a temporary name, then renames it.
 
     Raises:
@@ -35,7 +35,7 @@ def write(path: Path, records: Sequence[Picture] | Sequence[Target], kind: type[
     """
     import pyarrow.parquet as pq
 
-    table = _pictures_out(records) if kind is Picture else _targets_out(records)  # type: ignore[arg-type]
+    table = (_pictures_out if kind is Picture else _targets_out)(cast("Any", records))
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         pq.write_table(table, temporary, compression="zstd")

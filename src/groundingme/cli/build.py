@@ -125,7 +125,7 @@ def init_command(path: str) -> None:
 def status_command(as_json: bool, **settings: Any) -> None:
     """Show what each stage did, and how many it turned down for which reason."""
     build = _open(**settings)
-    rows = [(place, build.tally(place.name)) for place in build.places.values()]
+    rows = list(build.tallies())
     if as_json:
         print_json(
             {
@@ -134,14 +134,15 @@ def status_command(as_json: bool, **settings: Any) -> None:
                     "folder": str(place.folder),
                     "shards": len(place.shards()),
                     "records": tally.records,
-                    "reasons": dict(tally.reasons),
-                    "boxes": dict(tally.boxes),
+                    "reasons": dict(new.reasons),
+                    "boxes": dict(new.boxes),
                 }
-                for place, tally in rows
+                for place, tally, new in rows
             }
         )
         return
     print_table(_table(rows))
+    _tell_failures(rows)
 
 
 @build_group.command("look")
@@ -232,7 +233,7 @@ def _run(
         cache=open_cache() if cache else None,
     )
     print_table(
-        _table([(one, build.tally(one.name)) for one in build.places.values() if one.is_done])
+        _table([one for one in build.tallies() if one[0].is_done])
     )
     for line in _endings(build, last):
         click.echo(line, err=True)
@@ -248,7 +249,7 @@ def _endings(build: Build, last: Place) -> list[str]:
     return []
 
 
-def _table(rows: list[tuple[Place, Tally]]) -> Any:
+def _table(rows: list[tuple[Place, Tally, Tally]]) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -256,8 +257,8 @@ def _table(rows: list[tuple[Place, Tally]]) -> Any:
     for name in ("records", "go on", "boxes kept"):
         table.add_column(name, justify="right")
     table.add_column("turned down")
-    for place, tally in rows:
-        reasons = tally.reasons + _dropped(tally)
+    for place, tally, new in rows:
+        reasons = new.reasons + _dropped(new)
         table.add_row(
             place.name if place.is_done else f"{place.name} (not done)",
             str(tally.records),
@@ -266,6 +267,15 @@ def _table(rows: list[tuple[Place, Tally]]) -> Any:
             ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()),
         )
     return table
+
+
+def _tell_failures(rows: list[tuple[Place, Tally, Tally]]) -> None:
+    from groundingme.terminal import say
+
+    for place, tally, new in rows:
+        if new.reasons["failed"]:
+            said = f"{place.name}: {new.reasons['failed']} failed, such as {tally.failure}"
+            say(f"{said}; --retry-failed tries them again", err=True)
 
 
 def _dropped(tally: Tally) -> Any:
