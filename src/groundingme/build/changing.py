@@ -27,11 +27,13 @@ _ELSEWHERE = re.compile(
     r"\b(?:(?:to|on|at) (?:the|his|her|its|their) (?:immediate |far |very )?(?:left|right)"
     r"(?: side)? of|(?:left|right) of|next to|beside|besides|behind|in front of|near(?:est)?"
     r"|between|above|below|beneath|under|underneath|on top of|close(?:st)? to|farthest from"
-    r"|far from|across from|opposite|alongside|adjacent to|followed by|surrounded by|among|against"
-    r"|(?:facing|looking at) (?:an?|the) (?!camera|viewer)|talking to|than)\b[^,.;]*",
+    r"|far from|across from|opposite|alongside|adjacent to|followed by|surrounded by"
+    r"|(?:hidden|covered) (?:by|behind)|higher|lower|among|against"
+    r"|(?:facing|looking at) (?:an?|the) (?!camera|viewer)|talking to|than)\b[^.;!?]*",
     re.IGNORECASE,
 )
-"""What is said of other things, up to the end of the clause."""
+"""What is said of other things, up to the end of the sentence: of what stands behind a comma there
+it is not certain whose it is."""
 
 _QUOTED = re.compile(r'"[^"\n]*"|“[^”\n]*”|«[^»\n]*»|‘[^’\n]*’(?!\w)|(?<!\w)\'[^\'\n]*\'(?!\w)')
 

@@ -130,6 +130,8 @@ def _families(table: dict[str, tuple[str, ...]]) -> Callable[[str, random.Random
     def rule(text: str, rng: random.Random) -> Iterator[Edit]:
         for match in own_spans(text, table):
             others = [one for one in table[match[0].lower()] if one not in text.lower()]
+            if re.match(r" (?:ball|globe|orb)s?\b", text[match.end() :]) and table is SHAPES:
+                continue
             if others and not _negated(words_before(text, match.start(), 2)):
                 yield _edit(match, rng.choice(others))
 
@@ -169,7 +171,9 @@ def _vague_sizes(text: str, rng: random.Random) -> Iterator[Edit]:
 
 
 _PART = "|".join(sorted(PARTS, key=len, reverse=True))
-_FILLER = r"(?:(?!(?:with|and|or|of|that|in|on|two|three|four)\b)[a-z'-]+ ){0,3}?"
+_FILLER = (
+    r"(?:(?!(?:with|and|or|of|that|in|on|two|three|four|open|closed|lit|unlit)\b)[a-z'-]+ ){0,3}?"
+)
 
 
 def _with(text: str, rng: random.Random) -> Iterator[Edit]:
@@ -209,6 +213,22 @@ def _wearing(text: str, rng: random.Random) -> Iterator[Edit]:
             continue
         after = "wearing" if match[0].lower().startswith("not") else "not wearing"
         yield _edit(match, after)
+
+
+def _worn(text: str, rng: random.Random) -> Iterator[Edit]:
+    """`wearing a hat` and `wearing a helmet`; a hat itself never becomes a helmet."""
+    worn = "|".join(sorted(FAMILIES, key=len, reverse=True))
+    held = r"\b(?:with|wearing|has|carrying|holding)(?: (?!and\b|in\b|on\b|of\b)[a-z'-]+){0,3}? $"
+    for match in own_spans(text, (), pattern=rf"(?<![\w-])(?:{worn})(?!\w)"):
+        others = [one for one in FAMILIES[match[0].lower()] if one not in text.lower()]
+        if others and re.search(held, text[: match.start()].lower()):
+            yield _edit(match, rng.choice(others))
+    # "a beard and glasses": the second one is worn, too.
+    both = rf"(?<= and )(?:{worn})(?!\w)"
+    for match in own_spans(text, (), pattern=both):
+        others = [one for one in FAMILIES[match[0].lower()] if one not in text.lower()]
+        if others and re.search(r"\b(?:with|wearing)\b", text[: match.start()]):
+            yield _edit(match, rng.choice(others))
 
 
 def _counts_of_parts(text: str, rng: random.Random) -> Iterator[Edit]:
@@ -331,7 +351,7 @@ _RULES: dict[str, tuple[_Rule, ...]] = {
         _relative,
         _vague_sizes,
     ),
-    "Component": (_all(_with, _has, _wearing, _counts_of_parts), _families(FAMILIES)),
+    "Component": (_all(_with, _has, _wearing, _counts_of_parts), _worn),
     "Text": (_writing,),
     "State": (_opposites, _postures),
 }
