@@ -24,7 +24,7 @@ from groundingme import evaluate
 from groundingme.cache import Cache
 from groundingme.cli import main
 from groundingme.datasets import load_dataset
-from groundingme.distributed import LOST, SHARDS, Workers
+from groundingme.distributed import LOST, SHARDS, Recipe, Workers
 from groundingme.errors import FatalError, UsageError
 from groundingme.store import RunFolder
 
@@ -147,6 +147,11 @@ def test_what_several_workers_cannot_do_is_said(tmp_path: Path) -> None:
             cache=Cache(tmp_path / "cache"), **given,
         )  # fmt: skip
     assert not (tmp_path / "runs").exists()
+
+
+def test_every_node_has_the_same_version() -> None:
+    with pytest.raises(UsageError, match=r"expected groundingme 0\.0 on every node, got"):
+        Recipe(model="baseline/center", options={}, version="0.0").load()
 
 
 def test_processes_share_the_cache(tmp_path: Path) -> None:

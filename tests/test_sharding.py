@@ -150,6 +150,14 @@ def test_each_process_sees_its_own_gpus(monkeypatch: pytest.MonkeyPatch) -> None
     assert sorted(of for _, of in found) == ["4", "7"]
 
 
+def test_processes_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    each = max(1, (os.cpu_count() or 1) // 2)
+    assert [of for _, of in run_shards(worked.threads, [1], workers=2)] == [str(each)]
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert [of for _, of in run_shards(worked.threads, [1], workers=2)] == ["7"]
+
+
 def test_two_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert [of for _, of in run_shards(worked.devices, [1, 2], workers=2, gpus=0.5)] == ["0", "0"]

@@ -82,6 +82,10 @@ def devices() -> Callable[[int], str | None]:
     return look
 
 
+def threads() -> Callable[[int], str | None]:
+    return lambda number: os.environ.get("OMP_NUM_THREADS")
+
+
 class Scripted(Model):
     """Rejects everything, but of samples that it was told to fail with.
 

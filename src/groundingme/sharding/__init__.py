@@ -99,18 +99,18 @@ def _run(
                 return
             yield shard, attempt(function, shard)
         return
-    crew = _crew(make, engine, gpus, address)
+    crew = _crew(make, engine, workers, gpus, address)
     try:
         yield from scheduled(crew, shards, workers, stop)
     finally:
         crew.close()
 
 
-def _crew(make: Make[S, R], engine: str, gpus: float, address: str | None) -> Crew:
+def _crew(make: Make[S, R], engine: str, workers: int, gpus: float, address: str | None) -> Crew:
     if engine == "ray":
         from groundingme.sharding.actors import Actors
 
         return Actors(make, gpus, address)
     from groundingme.sharding.processes import Processes
 
-    return Processes(make, gpus)
+    return Processes(make, gpus, workers)

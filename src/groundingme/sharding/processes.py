@@ -11,7 +11,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from groundingme.errors import JobError
@@ -38,8 +38,9 @@ class _Process(Worker):
 class Processes(Crew):
     """Fresh Python processes, each at the end of a pipe."""
 
-    def __init__(self, make: Callable[[], Any], gpus: float) -> None:
+    def __init__(self, make: Callable[[], Any], gpus: float, most: int) -> None:
         self._make, self._gpus = make, gpus
+        self._threads = max(1, (os.cpu_count() or 1) // most)
         self._all: list[_Process] = []
         # Before multiprocessing would wait for them at the interpreter's end.
         atexit.register(self.close)
@@ -49,7 +50,10 @@ class Processes(Crew):
         slot = next(at for at in range(len(taken) + 1) if at not in taken)
         spawn = multiprocessing.get_context("spawn")
         ours, theirs = spawn.Pipe()
-        process = spawn.Process(target=_work, args=(self._make, theirs, _devices(slot, self._gpus)))
+        # A number that the user gave goes before ours.
+        threads = os.environ.get("OMP_NUM_THREADS", str(self._threads))
+        share = {"OMP_NUM_THREADS": threads, **_devices(slot, self._gpus)}
+        process = spawn.Process(target=_work, args=(share, self._make, theirs))
         with _interrupts_blocked():
             process.start()
         theirs.close()
@@ -99,12 +103,11 @@ class Processes(Crew):
             self._remove(worker)
 
 
-def _work(make: Callable[[], Any], connection: Any, devices: str) -> None:
-    """The whole life of a worker process."""
+def _work(share: Mapping[str, str], make: Callable[[], Any], connection: Any) -> None:
+    """The whole life of a worker process, with its share of the machine."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if devices:
-        os.environ["CUDA_VISIBLE_DEVICES"] = devices
+    os.environ.update(share)
     try:
         function = make()
     except Exception as error:  # noqa: BLE001 - raised again by the scheduler
@@ -135,14 +138,15 @@ def _packed(kind: type[Done] | type[Unmade], result: Any) -> bytes:
         return pickle.dumps(kind(JobError(f"{type(problem).__name__}: {problem}")))
 
 
-def _devices(slot: int, gpus: float) -> str:
-    """GPUs of the worker in a slot, counted from 0, as CUDA_VISIBLE_DEVICES wants them."""
+def _devices(slot: int, gpus: float) -> dict[str, str]:
+    """GPUs of the worker in a slot, counted from 0."""
     if not gpus:
-        return ""
+        return {}
     first = int(slot * gpus)
     wanted = range(first, first + max(1, int(gpus)))
     known = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
-    return ",".join(known[at % len(known)] if known else str(at) for at in wanted)
+    mine = [known[at % len(known)] if known else str(at) for at in wanted]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
 
 
 @contextlib.contextmanager
