@@ -57,10 +57,6 @@ class Pairs(NamedTuple):
     second: Indices
     shared: NDArray[np.float64]
 
-    def where(self, mask: NDArray[np.bool_]) -> Pairs:
-        """Some of them."""
-        return Pairs(self.first[mask], self.second[mask], self.shared[mask])
-
 
 class Suppressed(NamedTuple):
     """What a policy made of N boxes.
@@ -312,18 +308,13 @@ def _contest(
     whole = np.issubdtype(codes.dtype, np.integer) or not len(codes)
     if not whole or codes.min(initial=0) < 0:
         raise BoxError("expected labels as places in a list of names, whole numbers from 0")
-    sides = xyxy[:, 2:] - xyxy[:, :2]
-    areas = sides[:, 0] * sides[:, 1]
-    proper = (sides > 0).all(axis=1) & (areas < np.inf)
-    columns = np.ascontiguousarray(np.where(proper, xyxy.T, 0.0))
-    return Contest(
-        columns,
-        np.where(proper, areas, 0.0),
-        codes.astype(np.intp),
-        sure,
-        iou,
-        containment,
-    )
+    columns = np.array(xyxy.T, order="C")
+    wide, high = columns[2] - columns[0], columns[3] - columns[1]
+    areas = wide * high
+    proper = (wide > 0) & (high > 0) & (areas < np.inf)
+    if not proper.all():
+        columns[:, ~proper], areas[~proper] = 0.0, 0.0
+    return Contest(columns, areas, codes.astype(np.intp), sure, iou, containment)
 
 
 def _greedy(contest: Contest, order: Indices, clash: Clash) -> Indices:
@@ -358,10 +349,10 @@ def _clashes(
     """
     whole = len(contest.areas) <= BLOCK
     pairs = contest.all_pairs if whole else contest.pairs(front, order)
-    pairs = pairs.where(clash(contest, pairs))
+    hit = clash(contest, pairs)
     place = np.empty(len(contest.areas), np.intp)
     place[order] = np.arange(len(order))
-    first, second = place[pairs.first], place[pairs.second]
+    first, second = place[pairs.first[hit]], place[pairs.second[hit]]
     if not whole:
         return first, second
     strong, weak = np.minimum(first, second), np.maximum(first, second)
