@@ -16,14 +16,18 @@ from typing import Any
 
 REPLY = json.dumps(
     {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1764000000,
         "model": "bench",
         "choices": [
             {
+                "index": 0,
                 "message": {"role": "assistant", "content": '{"bbox_2d": [100, 200, 500, 600]}'},
                 "finish_reason": "stop",
             }
         ],
-        "usage": {"prompt_tokens": 1000, "completion_tokens": 20},
+        "usage": {"prompt_tokens": 1000, "completion_tokens": 20, "total_tokens": 1020},
     }
 ).encode()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

@@ -135,11 +135,11 @@ def test_confidence_against_the_model_s_own_distributions(
     prompts = ["cup", "a b c nothing", "x cup", "forever"]
     requests = [question(photos, n, prompt) for n, prompt in enumerate(prompts)]
     replies = ask(model, requests)
-    net, processor = model._loaded
+    net, processor = model._model, model._processors[0]
     ids = processor.tokenizer.convert_tokens_to_ids
     for request, reply in zip(requests[:3], replies, strict=False):
         picture = open_upright(request.image.data)  # type: ignore[union-attr]
-        inputs = model._inputs(processor, [(request, picture)], {})
+        inputs = model._inputs(processor, [(request, picture)])
         with torch.inference_mode():
             out = net.generate(
                 **inputs, max_new_tokens=12, do_sample=False, temperature=None, top_p=None,
@@ -233,11 +233,13 @@ def test_too_little_memory_halves_the_batch(
     sizes: list[int] = []
     answers = model._answers
 
-    def narrow(questions: Sequence[Any]) -> Any:
+    def narrow(questions: Sequence[Any], inputs: Any) -> Any:
         sizes.append(len(questions))
+        # What was prepared is the whole batch; of a part it is made again.
+        assert (inputs is not None) == (len(questions) == 8)
         if len(questions) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
-        return answers(questions)
+        return answers(questions, inputs)
 
     monkeypatch.setattr(model, "_answers", narrow)
     replies = ask(model, [question(photos, n % 4, "nothing") for n in range(8)])

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from groundingme import files, images, predictions
+from groundingme import files, images
 from groundingme.datasets import Dataset, load_dataset
 from groundingme.datasets.check import check
 from groundingme.errors import DataError, GroundingMEError, ImageError
@@ -651,14 +651,27 @@ def test_workbooks_that_unpack_to_gigabytes_or_name_files(tmp_path: Path) -> Non
         assert took < 100
 
 
-def test_a_workbook_that_unpacks_to_more_than_is_let_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(predictions, "MAX_DOCUMENT", 2**24)
-    path = workbook(tmp_path / "x.xlsx", sheet(), b" " * 2**14)
-    assert path.stat().st_size < 100_000
-    with pytest.raises(DataError, match="bytes unpacked"):
-        read_predictions(path)
+def test_a_workbook_that_unpacks_to_more_than_is_let_in(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "x.xlsx", sheet(), b" " * 2**18)
+    assert path.stat().st_size < 2**19
+    took, said = peak_of("print(read_predictions(path).generations)", path)
+    assert said.startswith("expected an xlsx of at most 256 MiB unpacked, got 275 MiB in")
+    assert "save it as TSV" in said
+    assert took < 20
+
+
+def test_memory_of_a_workbook_goes_with_its_text(tmp_path: Path) -> None:
+    replies = [
+        b'<row r="%d">' % n
+        + cell(f"A{n}", str(n))
+        + cell(f"B{n}", f"{n} " + "x" * 30_000)
+        + b"</row>"
+        for n in range(2, 1002)
+    ]
+    path = workbook(tmp_path / "x.xlsx", sheet(*replies))
+    took, said = peak_of("print(len(read_predictions(path).generations))", path)
+    assert said == "1000"
+    assert took < 3 * 30
 
 
 REPLIES = (

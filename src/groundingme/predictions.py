@@ -47,7 +47,9 @@ XLSX_CELL = 32_767
 LONGEST_LINE = 2**27
 """Most bytes of a line: 128 MiB, a reply of 20 MB written in escapes."""
 MAX_DOCUMENT = 2**30
-"""Most bytes of a file that is read as a whole; of an xlsx, unpacked."""
+"""Most bytes of a file that is read as a whole."""
+MAX_XLSX = 2**28
+"""Most bytes of an xlsx, unpacked: 8,000 replies that fill their cells. It takes thrice as much."""
 _MOST_COLUMNS = 256
 
 _FAILED = "Failed to obtain answer"
@@ -275,29 +277,35 @@ def _too_long(file: Path, number: int) -> DataError:
 
 
 def _xlsx_rows(file: Path, data: bytes) -> Iterator[tuple[str, Row]]:
+    return _with_header(file, _xlsx_cells(file, data))
+
+
+def _xlsx_cells(file: Path, data: bytes) -> Iterator[list[Any]]:
+    """Rows of the first sheet one by one, of which openpyxl holds the texts only."""
     import openpyxl
 
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as members:
             size = sum(member.file_size for member in members.infolist())
-        if size > MAX_DOCUMENT:
-            raise DataError(f"expected at most {MAX_DOCUMENT} bytes unpacked, got {size}")
-        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheet = book.worksheets[0]
-        # A cell at the far end would make every row as wide, so the header says how wide they are.
-        cells = next(sheet.iter_rows(max_row=1, max_col=_MOST_COLUMNS, values_only=True), ())
-        header = list(cells)
-        while header and header[-1] is None:
-            header.pop()
-        width = max(1, len(header))
-        rows = [
-            list(row) if any(cell not in (None, "") for cell in row) else []
-            for row in sheet.iter_rows(max_col=width, values_only=True)
-        ]
+        if size <= MAX_XLSX:
+            book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+            sheet = book.worksheets[0]
+            # A cell at the far end would make every row as wide, so the header says how wide.
+            cells = next(sheet.iter_rows(max_row=1, max_col=_MOST_COLUMNS, values_only=True), ())
+            header = list(cells)
+            while header and header[-1] is None:
+                header.pop()
+            width = max(1, len(header))
+            for row in sheet.iter_rows(max_col=width, values_only=True):
+                yield list(row) if any(cell not in (None, "") for cell in row) else []
+            return
     except Exception as error:  # noqa: BLE001 - a damaged file raises whatever zip and XML raise
         said = " ".join(str(error).split())[:200]
         raise DataError(f"expected an xlsx table in {file}, got a damaged one: {said}") from None
-    return _with_header(file, rows)
+    raise DataError(
+        f"expected an xlsx of at most {MAX_XLSX >> 20} MiB unpacked, got {size >> 20} MiB in "
+        f"{file}; save it as TSV, which is read line by line"
+    )
 
 
 def _check_header(file: Path, header: Sequence[str]) -> None:
@@ -306,10 +314,11 @@ def _check_header(file: Path, header: Sequence[str]) -> None:
         raise DataError(f"expected {_EXPECTED}; got a table with the columns {found} in {file}")
 
 
-def _with_header(file: Path, rows: list[list[Any]]) -> Iterator[tuple[str, Row]]:
-    header = [str(name).strip() for name in rows[0]] if rows else []
+def _with_header(file: Path, rows: Iterable[list[Any]]) -> Iterator[tuple[str, Row]]:
+    left = iter(rows)
+    header = [str(name).strip() for name in next(left, [])]
     _check_header(file, header)
-    for number, row in enumerate(rows[1:], start=2):
+    for number, row in enumerate(left, start=2):
         if any(cell not in (None, "") for cell in row):
             yield f"row {number}", dict(zip(header, row, strict=False))
 

@@ -13,6 +13,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +40,9 @@ SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")
 """Devices that stand for all devices, in the order of the package accelerate."""
 SAMPLING = ("top_p", "top_k", "min_p", "repetition_penalty")
 """Fields of a request's `extra` that `generate` takes."""
+
+_DECODERS = 4
+"""Threads that decode the images of the next batch."""
 
 _SAMPLED = 1 << 20
 """Bytes of each sample that the fingerprint of a large file reads."""
@@ -152,14 +156,13 @@ class Transformers(Model):
         """Decodes images and makes tensors of them, while the batch before is on the device."""
         if self._processors is None:
             self._processors = self._load_processors()
+        with ThreadPoolExecutor(_DECODERS) as pool:
+            pictures = list(pool.map(_decoded, requests))
         failed: dict[int, Outcome] = {}
         usable: list[tuple[int, _Question]] = []
-        for number, request in enumerate(requests):
-            try:
-                data = request.image.data if request.image else None
-                picture = images.open_upright(data) if data else None
-            except ImageError as error:
-                failed[number] = RequestError("image", str(error))
+        for number, (request, picture) in enumerate(zip(requests, pictures, strict=True)):
+            if isinstance(picture, RequestError):
+                failed[number] = picture
             else:
                 usable.append((number, (request, picture)))
         questions = [question for _, question in usable]
@@ -329,6 +332,13 @@ class Transformers(Model):
         return processor(
             images=pictures or None, text=texts, padding=True, return_tensors="pt", **once
         )
+
+
+def _decoded(request: Request) -> Image.Image | RequestError | None:
+    try:
+        return images.open_upright(request.image.data) if request.image else None
+    except ImageError as error:
+        return RequestError("image", str(error))
 
 
 def _ids(value: int | Sequence[int] | None) -> set[int]:
