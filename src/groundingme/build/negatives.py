@@ -236,7 +236,8 @@ def _by_rules(
                     break
                 problems[one.fate] += 1
     if problems:
-        context.tell(count_line("negatives: tried in vain", problems.total(), problems.elements()))
+        why = ", ".join(f"{n:,} {name}" for name, n in problems.most_common())
+        context.tell(f"negatives: {problems.total():,} tries gave none ({why})")
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -220,18 +221,23 @@ def _run(
     **settings: Any,
 ) -> None:
     from groundingme.cli.watching import watcher_for_terminal
+    from groundingme.interrupting import Interrupted
 
     build = _open(**settings, watcher=watcher_for_terminal())
-    last = build.run(
-        to=to,
-        engine=engine,
-        workers=workers,
-        gpus=gpus_per_worker,
-        address=ray_address,
-        retry_failed=retry_failed,
-        budget=budget,
-        cache=open_cache() if cache else None,
-    )
+    try:
+        last = build.run(
+            to=to,
+            engine=engine,
+            workers=workers,
+            gpus=gpus_per_worker,
+            address=ray_address,
+            retry_failed=retry_failed,
+            budget=budget,
+            cache=open_cache() if cache else None,
+        )
+    except (Interrupted, KeyboardInterrupt):
+        click.echo("Interrupted; the same command goes on.", err=True)
+        sys.exit(130)
     print_table(
         _table([one for one in build.tallies() if one[0].is_done])
     )
