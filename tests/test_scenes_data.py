@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -48,6 +50,24 @@ def test_the_default_has_the_papers_proportions(scenes: Dataset) -> None:
             x1, y1, x2, y2 = one.target
             assert 0 <= x1 < x2 <= one.width
             assert 0 <= y1 < y2 <= one.height
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("scenes", "9681a5c63d76d126"),
+        ("scenes-hard", "5de41256960c469c"),
+        ("scenes-8k", "cb5a150351994b42"),
+    ],
+)
+def test_rows_of_the_presets_stay_what_they_were(name: str, digest: str) -> None:
+    # Of 26 November 2026. Whoever changes rows on purpose changes what old scores mean.
+    rows = [
+        [one.id, one.description, one.target, one.width, one.height, one.extra]
+        for one in load_dataset(name)
+    ]
+    found = hashlib.sha256(msgspec.json.encode(rows, order="sorted")).hexdigest()
+    assert found.startswith(digest)
 
 
 def test_the_first_rows_are_a_fair_sample(scenes: Dataset) -> None:

@@ -352,7 +352,7 @@ def test_the_same_scene_gives_the_same_bytes(stage: str) -> None:
                  boards=(100.0, 200.0, 300.0) if stage == "shelf" else ())  # fmt: skip
     scene = Scene(width=512, height=384, stage=here, things=every_kind())
     first = encode(draw(scene))
-    for cache in (sprites._shapes, sprites._plain, sprites._reach, sprites._silhouette):
+    for cache in (sprites.look, sprites._plain, sprites._reach, sprites._silhouette):
         cache.cache_clear()
     assert encode(draw(scene)) == first
     other = msgspec.structs.replace(here, seed=8)

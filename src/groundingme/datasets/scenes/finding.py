@@ -21,6 +21,7 @@ from groundingme.datasets.scenes.logic import (
     Pick,
     Relation,
     evaluate,
+    of_thing,
     only,
 )
 from groundingme.datasets.scenes.scene import GROUND, Scene, Thing
@@ -41,7 +42,7 @@ def true_facts(scene: Scene, index: int) -> list[Fact]:
         facts.append(Fact("text", thing.text))
     if thing.count:
         facts.append(Fact("count", thing.count))
-    return [one for one in facts if evaluate(Phrase(facts=(one,)), scene)[index] == YES]
+    return [one for one in facts if of_thing(thing, one, scene) == YES]
 
 
 def refer(
@@ -280,7 +281,7 @@ def _occlusion(scene: Scene, rng: random.Random) -> Found:
     thing = scene.things[index]
     facts = [Fact("color", thing.color), Fact("surface", thing.surface)]
     facts += [Fact("cut", side) for side in ("left", "right")] + [Fact("covered")]
-    facts = [one for one in facts if evaluate(Phrase(facts=(one,)), scene)[index] == YES]
+    facts = [one for one in facts if of_thing(thing, one, scene) == YES]
     rng.shuffle(facts)
     facts.sort(key=lambda one: one.value == "plain")
     relations: list[Relation] = []

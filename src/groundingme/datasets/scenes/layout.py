@@ -11,20 +11,30 @@ from collections.abc import Sequence
 import msgspec
 
 from groundingme.datasets.scenes.catalog import KINDS
-from groundingme.datasets.scenes.render import measure, reach
+from groundingme.datasets.scenes.render import measure, reach, scaled
 from groundingme.datasets.scenes.scene import Scene, Stage, Thing, size_at
+from groundingme.datasets.scenes.sprites import extent
 from groundingme.schema import Box
 
 
+def _snapped(x: float, y: float, height: float) -> tuple[float, float, float]:
+    """A place and height to a quarter of a pixel, so that no last digit decides a pixel."""
+    return round(x * 4) / 4, round(y * 4) / 4, max(4.0, round(height * 4) / 4)
+
+
 def put(thing: Thing, x: float, y: float, height: float) -> Thing:
-    """The thing at a place, to a quarter of a pixel, so that no last digit decides a pixel."""
-    return msgspec.structs.replace(
-        thing, x=round(x * 4) / 4, y=round(y * 4) / 4, height=max(4.0, round(height * 4) / 4)
-    )
+    """The thing at a place, to a quarter of a pixel."""
+    x, y, height = _snapped(x, y, height)
+    return msgspec.structs.replace(thing, x=x, y=y, height=height)
 
 
-def _apart(a: Box, b: Box, gap: float) -> bool:
-    return a[2] + gap <= b[0] or b[2] + gap <= a[0] or a[3] + gap <= b[1] or b[3] + gap <= a[1]
+def _free(box: Box, others: Sequence[Box], gap: float) -> bool:
+    """Whether a box is that far from all others."""
+    x1, y1, x2, y2 = box
+    for a, b, c, d in others:
+        if not (x2 + gap <= a or c + gap <= x1 or y2 + gap <= b or d + gap <= y1):
+            return False
+    return True
 
 
 def _inside(box: Box, width: int, height: int) -> bool:
@@ -71,8 +81,11 @@ def scatter(
     placed, boxes = list(fixed), [reach(thing) for thing in fixed]
     order = sorted(range(len(things)), key=lambda i: -sizes[i] * KINDS[things[i].kind].height)
     found: dict[int, Thing] = {}
+    gap = 0.06 * unit
     for i in order:
         kind = KINDS[things[i].kind]
+        # The thing itself is put down once a place is found: most places are not free.
+        bare = extent(things[i])
         for _ in range(50):
             if kind.floats:
                 y = rng.uniform(0.3 * height, max(0.35 * height, stage.horizon + 0.12 * height))
@@ -81,11 +94,10 @@ def scatter(
                 y = stage.horizon + (0.06 + 0.91 * rng.random()) * (height - stage.horizon)
                 size = unit * size_at(stage, y, height)
             x = rng.uniform(0.03, 0.97) * width
-            thing = put(things[i], x, y, size * kind.height * sizes[i])
-            box = reach(thing)
-            gap = 0.06 * unit
-            if _inside(box, width, height) and all(_apart(box, other, gap) for other in boxes):
-                found[i] = thing
+            x, y, tall = _snapped(x, y, size * kind.height * sizes[i])
+            box = scaled(bare, x, y, tall)
+            if _inside(box, width, height) and _free(box, boxes, gap):
+                found[i] = put(things[i], x, y, tall)
                 boxes.append(box)
                 break
         else:

@@ -110,7 +110,6 @@ def _both(a: Sequence[int], b: Sequence[int]) -> list[int]:
 
 
 # ---- one thing alone
-
 _LEAST_VISIBLE = 0.3
 _WHOLE = 0.97
 READABLE = {"kind": 12.0, "color": 9.0, "surface": 40.0, "part": 40.0, "state": 40.0,
@@ -138,10 +137,11 @@ def _if(truth: bool, seen: bool) -> int:
 def _fact(fact: Fact, scene: Scene) -> list[int]:
     if fact.name in _OF_SCENE:
         return _OF_SCENE[fact.name](fact.value, scene)
-    return [_alone(thing, fact, scene) for thing in scene.things]
+    return [of_thing(thing, fact, scene) for thing in scene.things]
 
 
-def _alone(thing: Thing, fact: Fact, scene: Scene) -> int:
+def of_thing(thing: Thing, fact: Fact, scene: Scene) -> int:
+    """Whether one thing has a fact that no other thing decides."""
     kind, name, value = KINDS[thing.kind], fact.name, fact.value
     if name == "color":
         if thing.surface in ("striped", "checked") and value in SECOND_COLORS[thing.color]:

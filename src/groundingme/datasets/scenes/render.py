@@ -8,6 +8,7 @@ come from the corners of the silhouettes; pixels are asked only where things cov
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,8 +21,9 @@ from groundingme.datasets.scenes.backdrop import backdrop
 from groundingme.datasets.scenes.catalog import KINDS
 from groundingme.datasets.scenes.ground import blot
 from groundingme.datasets.scenes.scene import Scene, Thing
-from groundingme.datasets.scenes.sprites import extent, shapes
-from groundingme.datasets.scenes.sprites.toolkit import RGB, RGBA, Shape
+from groundingme.datasets.scenes.sprites import extent, look, solids
+from groundingme.datasets.scenes.sprites.outlines import Points
+from groundingme.datasets.scenes.sprites.toolkit import RGB, RGBA
 from groundingme.schema import Box
 
 if TYPE_CHECKING:
@@ -55,16 +57,26 @@ class Window(NamedTuple):
             min(self.y2, other.y2),
         )
 
+    def meets(self, other: Window) -> bool:
+        """Whether both share a pixel."""
+        return (
+            self.x1 < other.x2 and other.x1 < self.x2 and self.y1 < other.y2 and other.y1 < self.y2
+        )
+
     def empty(self) -> bool:
         """Whether it holds no pixel."""
         return self.x2 <= self.x1 or self.y2 <= self.y1
 
 
+def scaled(box: Box, x: float, y: float, height: float) -> Box:
+    """A box about the foot of a body one high, for a body of that place and height."""
+    x1, y1, x2, y2 = box
+    return (x + x1 * height, y + y1 * height, x + x2 * height, y + y2 * height)
+
+
 def reach(thing: Thing) -> Box:
     """Extent of the silhouette in the picture, beyond its frame too, in fractions of pixels."""
-    x1, y1, x2, y2 = extent(thing)
-    h = thing.height
-    return (thing.x + x1 * h, thing.y + y1 * h, thing.x + x2 * h, thing.y + y2 * h)
+    return scaled(extent(thing), thing.x, thing.y, thing.height)
 
 
 def whole(box: Box) -> Window:
@@ -82,21 +94,19 @@ def _zoom(thing: Thing, window: Window) -> int:
     return zoom
 
 
-def _pixels(thing: Thing, parts: Sequence[Shape], window: Window, zoom: int) -> list[list[int]]:
-    """Corners of each shape in the sprite, as x, y, x, y ..."""
-    points = np.concatenate([shape.points for shape in parts])
+def _pixels(thing: Thing, points: Points, window: Window, zoom: int) -> NDArray[np.int32]:
+    """Corners in the sprite's pixels, (N, 2)."""
     points = points * (thing.height * zoom)
     points += ((thing.x - window.x1) * zoom - 0.5, (thing.y - window.y1) * zoom - 0.5)
     if thing.height * zoom > 1000:
         np.clip(points, -LIMIT, LIMIT, out=points)
-    flat: list[int] = np.rint(points, out=points).astype(np.int32).ravel().tolist()
-    corners: list[list[int]] = []
-    at = 0
-    for shape in parts:
-        stop = at + 2 * len(shape.points)
-        corners.append(flat[at:stop])
-        at = stop
-    return corners
+    return np.rint(points, out=points).astype(np.int32)
+
+
+def _paths(corners: NDArray[np.int32], starts: Sequence[int]) -> list[list[int]]:
+    """Corners of each shape, as x, y, x, y ..."""
+    flat: list[int] = corners.ravel().tolist()
+    return [flat[2 * start : 2 * stop] for start, stop in itertools.pairwise(starts)]
 
 
 def silhouette(thing: Thing, window: Window) -> Image:
@@ -107,9 +117,9 @@ def silhouette(thing: Thing, window: Window) -> Image:
     size = ((window.x2 - window.x1) * zoom, (window.y2 - window.y1) * zoom)
     mask = Image.new("L", size)
     draw = ImageDraw.Draw(mask)
-    solids = [shape for shape in shapes(thing) if shape.role == "solid"]
-    for corners in _pixels(thing, solids, window, zoom):
-        draw.polygon(corners, fill=255)
+    seen = solids(thing)
+    for path in _paths(_pixels(thing, seen.corners, window, zoom), seen.starts):
+        draw.polygon(path, fill=255)
     return mask.reduce(zoom) if zoom > 1 else mask
 
 
@@ -141,16 +151,17 @@ def sprite(thing: Thing, window: Window) -> tuple[Image, Image]:
 
     zoom = _zoom(thing, window)
     size = ((window.x2 - window.x1) * zoom, (window.y2 - window.y1) * zoom)
-    parts = [shape for shape in shapes(thing) if shape.role != "glow"]
-    corners = _pixels(thing, parts, window, zoom)
+    seen = look(thing)
+    corners = _paths(_pixels(thing, seen.corners, window, zoom), seen.starts)
+    parts = seen.shapes
+    at = first = sum(shape.role == "glow" for shape in parts)
     # What is no thing's colour shows through at the rim, so it is the outline's.
-    sheet = _Sheet(size, parts[0].edge or parts[0].fill[:3])
+    sheet = _Sheet(size, parts[at].edge or parts[at].fill[:3])
     mask = Image.new("L", size)
     cover = ImageDraw.Draw(mask)
     # The outer half of the outline falls outside the silhouette and is cut off.
     rim = max(1, round(2 * zoom * max(0.55, min(0.012 * thing.height, 0.7 + 0.005 * thing.height))))
     joint = "curve" if rim > 8 else None
-    at = 0
     while at < len(parts):
         shape, path = parts[at], corners[at]
         stop = at + 1
@@ -162,7 +173,7 @@ def sprite(thing: Thing, window: Window) -> tuple[Image, Image]:
         while stop < len(parts) and parts[stop].role == "inside":
             stop += 1
         # What the first shape's paint spills is covered by later shapes or cut off by the mask.
-        if at == 0 or stop == at + 1:
+        if at == first or stop == at + 1:
             for part in range(at, stop):
                 sheet.paint(corners[part], parts[part].fill)
         else:
@@ -186,9 +197,11 @@ def _ground(picture: Image, thing: Thing, hung: bool, mask: Image, window: Windo
     from PIL import Image
 
     h = thing.height
-    for shape in shapes(thing):
+    seen = look(thing)
+    for shape, (start, stop) in zip(seen.shapes, itertools.pairwise(seen.starts), strict=True):
         if shape.role == "glow":
-            (x1, y1), (x2, y2) = shape.points.min(axis=0), shape.points.max(axis=0)
+            points = seen.corners[start:stop]
+            (x1, y1), (x2, y2) = points.min(axis=0), points.max(axis=0)
             x, y = thing.x + h * float(x1 + x2) / 2, thing.y + h * float(y1 + y2) / 2
             rx, ry = h * float(x2 - x1) / 2, h * float(y2 - y1) / 2
             blot(picture, x, y, rx, ry, shape.fill[:3], shape.fill[3] / 255)
@@ -239,7 +252,7 @@ def measure(things: Sequence[Thing], width: int, height: int) -> tuple[Thing, ..
     seen: list[Thing] = []
     for at, (thing, full) in enumerate(zip(things, fulls, strict=True)):
         inside = full.cut(frame)
-        over = [i for i in range(at + 1, len(things)) if not fulls[i].cut(inside).empty()]
+        over = [i for i in range(at + 1, len(things)) if fulls[i].meets(inside)]
         box, visible = inside, 1.0
         if inside.empty():
             box, visible = Window(0, 0, 0, 0), 0.0

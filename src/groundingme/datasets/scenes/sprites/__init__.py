@@ -1,13 +1,15 @@
 """How every kind of thing looks: vector shapes, in units of the body's height.
 
-`shapes` gives what to paint, `extent` how far its silhouette reaches. A new kind is a function
-from a `Sketch` in one of the modules here and a row in `DRAWN`.
+`look` gives what to paint, `solids` the silhouette, `extent` how far it reaches. A new kind is a
+function from a `Sketch` in one of the modules here and a row in `DRAWN`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,12 +49,33 @@ DRAWN: dict[str, Callable[[Sketch], None]] = {
 """The drawing of every kind."""
 
 
+class Look(NamedTuple):
+    """A thing as it is painted, in units of the body's height about the foot.
+
+    Attributes:
+        shapes: What to paint, in order, glows first; their own corners are those of an upright
+            thing.
+        starts: Where the corners of each shape begin among all, and the end of the last.
+        corners: Those of all shapes, one after another, as the thing stands, (N, 2).
+    """
+
+    shapes: tuple[Shape, ...]
+    starts: tuple[int, ...]
+    corners: Points
+
+
+def _joined(shapes: Sequence[Shape]) -> Look:
+    points = [shape.points for shape in shapes]
+    starts = tuple(itertools.accumulate(map(len, points), initial=0))
+    return Look(tuple(shapes), starts, np.concatenate(points))
+
+
 @lru_cache(maxsize=512)
-def _plain(thing: Thing) -> tuple[tuple[Shape, ...], Points]:
-    """Shapes of a thing that neither leans nor is mirrored, and all their points together."""
+def _plain(thing: Thing) -> Look:
+    """A thing that neither leans nor is mirrored."""
     sketch = Sketch(thing)
     DRAWN[thing.kind](sketch)
-    return tuple(sketch.shapes), np.concatenate([shape.points for shape in sketch.shapes])
+    return _joined(sorted(sketch.shapes, key=lambda shape: shape.role != "glow"))
 
 
 def _bare(thing: Thing, flip: bool) -> Thing:
@@ -77,10 +100,10 @@ def _turn(points: Points, lean: float, flip: bool) -> Points:
 
 
 @lru_cache(maxsize=512)
-def _silhouette(kind: str, parts: tuple[str, ...], state: str, count: int) -> Points:
-    """All corners of the silhouette of an upright thing; its colours and writing do not matter."""
+def _silhouette(kind: str, parts: tuple[str, ...], state: str, count: int) -> Look:
+    """The solid shapes of an upright thing; its colours and writing do not matter."""
     thing = Thing(kind=kind, color="red", parts=parts, state=state, count=count)
-    return np.concatenate([shape.points for shape in _plain(thing)[0] if shape.role == "solid"])
+    return _joined([shape for shape in _plain(thing).shapes if shape.role == "solid"])
 
 
 @lru_cache(maxsize=4096)
@@ -88,7 +111,7 @@ def _reach(
     kind: str, parts: tuple[str, ...], state: str, count: int, lean: float, flip: bool
 ) -> tuple[Box, float]:
     """Extent, and how far the thing is lifted."""
-    corners = _turn(_silhouette(kind, parts, state, count), lean, flip)
+    corners = _turn(_silhouette(kind, parts, state, count).corners, lean, flip)
     x1, y1 = corners.min(axis=0).tolist()
     x2, y2 = corners.max(axis=0).tolist()
     # What leans still stands on the ground, on its lowest corner.
@@ -101,22 +124,29 @@ def extent(thing: Thing) -> Box:
     return _reach(thing.kind, thing.parts, thing.state, thing.count, thing.lean, thing.flip)[0]
 
 
-@lru_cache(maxsize=128)
-def _shapes(thing: Thing) -> tuple[Shape, ...]:
-    plain, points = _plain(_bare(thing, thing.flip and bool(thing.text)))
+def _standing(plain: Look, thing: Thing) -> Look:
+    """The look of an upright thing, mirrored and turned as the thing is."""
     if not thing.lean and not thing.flip:
         return plain
     lift = _reach(thing.kind, thing.parts, thing.state, thing.count, thing.lean, thing.flip)[1]
-    points = _turn(points, thing.lean, thing.flip) - (0.0, lift)
-    turned: list[Shape] = []
-    at = 0
-    for shape in plain:
-        stop = at + len(shape.points)
-        turned.append(shape._replace(points=points[at:stop]))
-        at = stop
-    return tuple(turned)
+    return plain._replace(corners=_turn(plain.corners, thing.lean, thing.flip) - (0.0, lift))
+
+
+@lru_cache(maxsize=128)
+def look(thing: Thing) -> Look:
+    """All that is painted of a thing."""
+    return _standing(_plain(_bare(thing, thing.flip and bool(thing.text))), thing)
+
+
+def solids(thing: Thing) -> Look:
+    """The solid shapes of a thing alone, which are its silhouette."""
+    return _standing(_silhouette(thing.kind, thing.parts, thing.state, thing.count), thing)
 
 
 def shapes(thing: Thing) -> tuple[Shape, ...]:
-    """What to paint, in order, in units of the body's height about the foot."""
-    return _shapes(thing)
+    """What to paint, in order, each shape where it is."""
+    seen = look(thing)
+    return tuple(
+        shape._replace(points=seen.corners[start:stop])
+        for shape, (start, stop) in zip(seen.shapes, itertools.pairwise(seen.starts), strict=True)
+    )
