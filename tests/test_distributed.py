@@ -24,8 +24,9 @@ from groundingme import evaluate
 from groundingme.cache import Cache
 from groundingme.cli import main
 from groundingme.datasets import load_dataset
-from groundingme.distributed import LOST, SHARDS, Recipe, Workers
+from groundingme.distributed import LOST, SHARDS, Recipe, Workers, _Asker, _Shard
 from groundingme.errors import FatalError, UsageError
+from groundingme.runner import RetryPolicy
 from groundingme.store import RunFolder
 
 TWO = Workers(number=2, shard_size=4)
@@ -146,7 +147,25 @@ def test_what_several_workers_cannot_do_is_said(tmp_path: Path) -> None:
             "baseline/center", "scenes:n=3", workers=Workers(engine="ray"),
             cache=Cache(tmp_path / "cache"), **given,
         )  # fmt: skip
+    with pytest.raises(UsageError, match="1 worker or more, got 0"):
+        evaluate("baseline/center", "scenes:n=3", workers=Workers(number=0), **given)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_server_that_went_away_is_waited_for_between_shards(tmp_path: Path) -> None:
+    """A worker that was answered knows the server, and so its next shard does."""
+    with ChatServer(default=lambda words: Reply('{"bbox_2d": null}', delay=0.02)) as server:
+        asker = _Asker(
+            Recipe(model="openai/m", options={"base_url": server.base_url}),
+            {"prompt": "{description}", "retry": RetryPolicy(attempts=1, base=0.01, outage=0.5)},
+            2, {}, str(tmp_path), "",
+        )  # fmt: skip
+        samples = list(load_dataset("scenes:n=8"))
+        first = asker(_Shard(samples[:4]))
+        assert [bool(one.failure) for one in first.generations] == [False] * 4
+    second = asker(_Shard(samples[4:]))
+    assert second.error
+    assert "the server went away and did not come back" in str(second.error)
 
 
 def test_every_node_has_the_same_version() -> None:

@@ -41,9 +41,9 @@ from groundingme.errors import FatalError, UsageError
 from groundingme.interrupting import Interruptible
 from groundingme.models import Model, load_model
 from groundingme.pacing import Pacer
-from groundingme.runner import CONCURRENCY, ask
+from groundingme.runner import ask, usual_concurrency
 from groundingme.schema import Generation, Sample
-from groundingme.sharding import Lost, run_shards
+from groundingme.sharding import Lost, check_engine, run_shards
 from groundingme.store import RunFolder, read_lines
 
 LOST = "worker-died"
@@ -94,6 +94,7 @@ class Workers(msgspec.Struct, frozen=True, kw_only=True):
                 f"expected the engine ray with the address of a cluster, got {self.engine}; "
                 "add --engine ray, or leave the address out"
             )
+        check_engine(self.engine, self.number, self.gpus)
 
     def size(self, samples: int) -> int:
         """Samples of a shard."""
@@ -248,8 +249,8 @@ class _Asker:
     ) -> None:
         self._model = recipe.load()
         self._asking = asking
-        most = concurrency or (None if self._model.paced else CONCURRENCY)
-        self._pacer = Pacer(most, **limits)
+        self._pacer = Pacer(concurrency or usual_concurrency(self._model), **limits)
+        self._answered = False
         self._second = _second_copy(Path(shards), mark)
 
     def __call__(self, shard: _Shard) -> _Asked:
@@ -258,6 +259,7 @@ class _Asker:
         def sink(generation: Generation) -> None:
             self._second(generation)
             found.append(generation)
+            self._answered = self._answered or not generation.failure
 
         error = None
         try:
@@ -268,6 +270,7 @@ class _Asker:
                     sink=sink,
                     hopeless=shard.hopeless,
                     pacer=self._pacer,
+                    answered=self._answered,
                     **self._asking,
                 )
             )

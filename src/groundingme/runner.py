@@ -52,6 +52,7 @@ async def ask(
     hopeless: int | None = HOPELESS,
     tell: Callable[[str], None] = lambda line: None,
     pacer: Pacer | None = None,
+    answered: bool = False,
 ) -> None:
     """Asks each sample once and hands every outcome to `sink`, in order of finishing.
 
@@ -82,6 +83,7 @@ async def ask(
         hopeless: Stop when the first so many samples all failed; None asks all the same.
         tell: Told in a line when everything waits.
         pacer: One that an earlier call has taught; in place of `concurrency`, `rpm` and `tpm`.
+        answered: Whether the server has replied in an earlier call: one that did is waited for.
 
     Raises:
         FatalError: No request can succeed, none of the first ones did, or the server went away
@@ -109,6 +111,7 @@ async def ask(
         affords,
         hopeless,
         tell,
+        answered,
     )
     try:
         await session.run(samples)
@@ -143,6 +146,7 @@ class _Session:
         affords: Callable[[int], bool] | None,
         hopeless: int | None,
         tell: Callable[[str], None],
+        answered: bool,
     ) -> None:
         self._model = model
         self._prepare = prepare
@@ -154,7 +158,7 @@ class _Session:
         self._hopeless = hopeless
         self._tasks: set[asyncio.Task[None]] = set()
         self._bytes = 0
-        self._answered = False
+        self._answered = answered
         self._failed = 0
         self._error: BaseException | None = None
         self._stopped = asyncio.Event()

@@ -68,6 +68,12 @@ def run_shards(
         JobError: Worker after worker died while it was made.
         Exception: Whatever `make` raised.
     """
+    check_engine(engine, workers, gpus)
+    return _run(make, shards, engine, workers, gpus, address, stop)
+
+
+def check_engine(engine: str, workers: int, gpus: float) -> None:
+    """Raises `UsageError` where `run_shards` would."""
     if engine not in ENGINES:
         raise UsageError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
     if workers < 1:
@@ -78,7 +84,6 @@ def run_shards(
         from groundingme.sharding.actors import import_ray
 
         import_ray()
-    return _run(make, shards, engine, workers, gpus, address, stop)
 
 
 def _run(
