@@ -201,19 +201,47 @@ def test_a_broken_picture_is_counted_and_tried_again_when_asked(
     assert content(tmp_path / "work") == content(tmp_path / "other")
 
 
-def test_a_stage_that_fails_on_a_shard_keeps_the_others(source: Path, tmp_path: Path) -> None:
+def test_a_stage_that_fails_on_a_shard_keeps_the_others(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from groundingme.build.boxes import SuppressOptions, make_suppress
+    from groundingme.build.records import Picture
+    from groundingme.build.stage import Each, PictureWork
     from groundingme.errors import JobError
+
+    def make(options: SuppressOptions, seed: int) -> PictureWork:
+        work = make_suppress(options, seed)
+
+        def fails(pictures: list[Picture]) -> list[Picture]:
+            if pictures[0].id == "008.png":
+                raise MemoryError("no room")
+            return work(pictures)
+
+        return fails
+
+    with monkeypatch.context() as patch:
+        patch.setitem(STAGES, "suppress", Each(SuppressOptions, make, ""))
+        with pytest.raises(JobError, match=r"1 of 5 shards of suppress could not be done.*no room"):
+            build(source, tmp_path).run()
+    mine = build(source, tmp_path)
+    assert len(mine.places["suppress"].shards()) == 4
+    assert mine.run().name == "publish"
+
+
+def test_a_damaged_shard_is_named_and_made_again_when_it_is_removed(
+    source: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    from groundingme.errors import DataError
 
     mine = build(source, tmp_path)
     mine.run(to="detect")
     broken = mine.places["detect"].shards()[1]
-    good = broken.read_bytes()
     broken.write_bytes(b"no parquet")
-    with pytest.raises(JobError, match="1 of 5 shards of suppress could not be done"):
+    with pytest.raises(DataError, match=rf"{broken}.*delete the file and run again"):
         mine.run()
-    assert len(mine.places["suppress"].shards()) == 4
-    broken.write_bytes(good)
-    assert build(source, tmp_path).run().name == "publish"
+    broken.unlink()
+    mine.run()
+    assert content(tmp_path) == whole
 
 
 def test_a_stage_after_which_nothing_goes_on_ends_the_build(source: Path, tmp_path: Path) -> None:

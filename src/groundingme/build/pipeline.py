@@ -36,6 +36,8 @@ from groundingme.sharding import run_shards
 from groundingme.store import kept, write_atomically
 
 LIST = "list"
+DONE = "done"
+"""File that says how many shards a stage has, written when all of them are there."""
 FINGERPRINTED = 64 * 2**20
 """Most bytes of a file named in an option whose content is looked at; of others only the size."""
 
@@ -129,7 +131,9 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def is_done(self) -> bool:
         """Whether every shard is there."""
-        return (self.folder / "done").exists()
+        with contextlib.suppress(OSError, ValueError):
+            return int((self.folder / DONE).read_text()) == len(self.shards())
+        return False
 
 
 class _Shards:
@@ -238,7 +242,8 @@ class Build:
                             self._each(place, before, engine, workers, gpus, address)
                         else:
                             self._at_once(place, before, stage, budget, cache, retry_failed)
-                    (place.folder / "done").touch()
+                    with kept(place.folder):
+                        write_atomically(place.folder / DONE, str(len(place.shards())).encode())
                 if not any(one.goes_on for shard in _Shards(place) for one in shard):
                     raise self._dead_end(place)
                 before = place
@@ -352,7 +357,7 @@ class Build:
         names = list(self.places)
         for name in names[names.index(place.name) :]:
             folder = self.places[name].folder
-            (folder / "done").unlink(missing_ok=True)
+            (folder / DONE).unlink(missing_ok=True)
             by_shard = isinstance(self.stages[name], Each)
             for path in self.places[name].shards():
                 if path.name in hit or not by_shard:

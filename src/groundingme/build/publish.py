@@ -12,6 +12,8 @@ same.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +25,7 @@ from groundingme.build.records import Target
 from groundingme.build.sources import locate
 from groundingme.build.stage import Context
 from groundingme.datasets import Dataset
+from groundingme.datasets.export import export, mark
 from groundingme.errors import DataError, JobError, UsageError
 from groundingme.schema import Box, Sample
 from groundingme.store import kept, write_atomically
@@ -71,8 +74,6 @@ def publish(targets: list[Target], options: PublishOptions, context: Context) ->
     Raises:
         DataError: Nothing is left to publish, or a picture cannot be read any more.
     """
-    from groundingme.datasets.export import export
-
     for one in targets:
         if one.goes_on:
             one.fate = _left_out(one, options)
@@ -83,10 +84,10 @@ def publish(targets: list[Target], options: PublishOptions, context: Context) ->
         )
     dataset = as_dataset(chosen, options.name)
     out = context.folder / DATA
-    export(dataset, out, split=options.split)
-    for layout in dict.fromkeys(options.layouts):
-        if layout != "parquet":
-            export(dataset, context.folder / layout, layout=layout, split=options.split)
+    for layout in dict.fromkeys(("parquet", *options.layouts)):
+        place = out if layout == "parquet" else context.folder / layout
+        _remove_another(place, dataset)
+        export(dataset, place, layout=layout, split=options.split)
     figures = card.figures(chosen)
     history = context.history()
     with kept(out):
@@ -98,6 +99,13 @@ def publish(targets: list[Target], options: PublishOptions, context: Context) ->
             out / "croissant.json", croissant.write(options, out, len(dataset)).encode()
         )
     return targets
+
+
+def _remove_another(folder: Path, dataset: Dataset) -> None:
+    """Removes what was published here before from other targets, as after `--retry-failed`."""
+    with contextlib.suppress(FileNotFoundError):
+        if mark(folder)["fingerprint"] != dataset.fingerprint:
+            shutil.rmtree(folder)
 
 
 def _left_out(target: Target, options: PublishOptions) -> str:

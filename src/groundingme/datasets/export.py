@@ -23,6 +23,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from groundingme.datasets import Dataset
 from groundingme.datasets.layouts import Tick, write_coco, write_folder, write_parquet
@@ -75,20 +76,34 @@ def export(
         ) from None
 
 
+_MARK = ".groundingme-export.json"
+
+
+def mark(folder: Path) -> dict[str, Any]:
+    """What was exported into a folder: `fingerprint`, `layout`, `samples`.
+
+    Raises:
+        FileNotFoundError: Nothing was.
+    """
+    with suppress(ValueError):
+        told = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+        if isinstance(told, dict):
+            return told
+    return {"fingerprint": ""}
+
+
 def _claim(folder: Path, dataset: Dataset, layout: str) -> None:
     """Keeps two data sets from being mixed in one folder."""
-    mark = folder / ".groundingme-export.json"
     mine = {"fingerprint": dataset.fingerprint, "layout": layout, "samples": len(dataset)}
-    if mark.exists():
-        with suppress(ValueError):
-            if json.loads(mark.read_text(encoding="utf-8")) == mine:
-                return
+    with suppress(FileNotFoundError):
+        if mark(folder) == mine:
+            return
         raise UsageError(
             f"expected an empty folder, got another data set in {folder}; name another"
         )
     if any(folder.iterdir()):
         raise UsageError(f"expected an empty folder, got files in {folder}; name another")
-    write_atomically(mark, json.dumps(mine).encode())
+    write_atomically(folder / _MARK, json.dumps(mine).encode())
 
 
 _WRITERS: dict[str, Callable[[Dataset, Path, str, int, Tick], Path]] = {

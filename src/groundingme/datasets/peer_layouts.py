@@ -54,8 +54,9 @@ def write_tsv(dataset: Dataset, folder: Path, split: str, workers: int, tick: Ti
 def write_refcoco(dataset: Dataset, folder: Path, split: str, workers: int, tick: Tick) -> Path:
     """`refs(groundingme).p`, `instances.json` and `images/`, as RefCOCO's own tools read them.
 
-    They know no description that nothing matches; those go into `rejected/SPLIT-00000-of-00001.parquet`,
-    with the columns of RefCOCOg_rej. A ref is one object; its sentences are the descriptions.
+    They know no description that nothing matches; those go into
+    `rejected/SPLIT-00000-of-00001.parquet`, with the columns of RefCOCOg_rej. A ref is one object;
+    its sentences are the descriptions.
     """
     positives = [one for one in dataset if one.target is not None]
     names = dict(zip((one.id for one in dataset), file_names(dataset.samples), strict=True))
