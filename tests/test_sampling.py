@@ -294,3 +294,33 @@ def test_the_page_shows_trajectories_and_verdicts_and_runs_nothing(tmp_path: Pat
     assert "A is trajectory" in text
     assert text.count("data:image/webp") == 6
     assert "default-src 'none'" in text.replace("&#x27;", "'")
+
+
+def test_the_budget_of_judges_ends_with_1_and_goes_on_with_a_larger_one(tmp_path: Path) -> None:
+    split = [Reply(BOX), Reply('{"bbox_2d": null}')]
+    script = {one.description: split for one in load_dataset(DATA)}
+    with ChatServer(script, lambda _: Reply(r"\boxed{A}"), several=True) as server:
+        path = str(sampled(server, tmp_path, n=2).path)
+        asked = len(server.asked)
+        judged = ["select", path, "--judge", "traces", "--judge-model", "openai/j", "--orders",
+                  "random", "--concurrency", "1", "--json", "--base-url",
+                  server.base_url]  # fmt: skip
+        paid = [*judged, "--judge-price", "0,1000000"]
+        # A reply has 7 tokens: 7 dollars.
+        poor = CliRunner().invoke(main, [*paid, "--budget", "15"])
+        assert poor.exit_code == 1
+        assert "stopped at the budget of $15: $14.0000" in poor.stderr
+        assert "4 comparisons fell back to the majority" in poor.stderr
+        rows = {row["name"]: row for row in json.loads(poor.stdout)["rows"]}
+        assert rows["traces, clusters"]["judge"]["unasked"] == 4
+        assert len(server.asked) == asked + 2
+        rich = CliRunner().invoke(main, [*paid, "--budget", "150"])
+        assert rich.exit_code == 0, rich.output
+        assert len(server.asked) == asked + 6
+        for wrong, said in (
+            ([*judged, "--budget", "9"], "expected a price for openai/j to keep a budget"),
+            (["select", path, "--budget", "9"], "expected --judge with --budget"),
+        ):
+            failed = CliRunner().invoke(main, wrong)
+            assert failed.exit_code == 2
+            assert said in failed.output

@@ -109,11 +109,11 @@ def _trajectories(sampled: Sequence[Sampled]) -> dict[str, Figure]:
     found = {}
     for one in sampled:
         end = f"-{one.mark.letter}" if len(sampled) > 1 else ""
-        figure, axes = _canvas(2.9)
+        figure, axes = _canvas(3.4)
         scaling_panel(axes, one.scaling)
         _legend(figure, axes)
         found[f"scaling{end}"] = figure
-        figure, axes = _canvas(2.9)
+        figure, axes = _canvas(3.4)
         counted = bool(np.isfinite(one.run.t.tokens).any())
         frontier_panel(axes, one.frontier, one.by_confidence, counted=counted)
         _legend(figure, axes)
