@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -219,24 +219,20 @@ def containment(contest: Contest) -> Indices:
 def _groups(contest: Contest) -> NDArray[np.bool_]:
     """Whether each box stands around several others of its class, shape `(N,)`."""
     single = (per_class(contest) < 0) & (contest.areas > 0)
-    order = contest.ranked_by(-contest.areas)
-    holds = np.zeros(len(order), bool)
-    held = np.zeros(len(order), np.intp)
-    for whole, part in _held(contest, order):
-        holds[whole[single[whole] & single[part]]] = True
-    for whole, part in _held(contest, order):
-        innermost = single[whole] & single[part] & ~holds[part]
-        held += np.bincount(whole[innermost], minlength=len(held))
-    return held > 1
-
-
-def _held(contest: Contest, order: Indices) -> Iterator[tuple[Indices, Indices]]:
-    """Pairs of boxes of one class of which the first, in `order`, holds the second."""
+    holds = np.zeros(len(single), bool)
+    held = np.zeros(len(single), np.intp)
+    # The smallest first: by the turn of a box, all that it may hold have had theirs.
+    order = contest.ranked_by(contest.areas)
     while len(order):
         front, rest = _split(order)
-        whole, part = _clashes(contest, front, order, _held_alike)
-        yield order[whole], order[part]
+        part, whole = _clashes(contest, front, order, _held_alike)
+        part, whole = order[part], order[whole]
+        both = single[part] & single[whole]
+        part, whole = part[both], whole[both]
+        holds[whole] = True
+        held += np.bincount(whole[~holds[part]], minlength=len(held))
         order = rest
+    return held > 1
 
 
 POLICIES: dict[str, Callable[[Contest], Indices]] = {
