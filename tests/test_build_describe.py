@@ -501,3 +501,17 @@ def test_a_head_and_a_true_tail() -> None:
     assert "which is wider than it is tall" in tails
     assert "which is taller than it is wide" not in tails
     assert "which is the smallest of them" not in tails
+
+
+def test_the_page_names_every_fate_and_flag() -> None:
+    from groundingme.build import reading, variants, verify
+
+    root = Path(__file__).resolve().parents[1]
+    page = (root / "docs" / "build-descriptions.md").read_text(encoding="utf-8")
+    words = [
+        word
+        for module in (reading, variants, verify)
+        for word in re.findall(r"^``([\w-]+)``", module.__doc__ or "", re.MULTILINE)
+    ]
+    assert len(words) >= 25
+    assert [word for word in words if f"`{word}`" not in page] == []
