@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pytest
 
 from groundingme.build import card
-from groundingme.build.publish import DATA, PublishOptions, as_dataset, publish, whole
+from groundingme.build.publish import DATA, PublishOptions, as_dataset, publish, push, whole
 from groundingme.build.records import Change, Target
 from groundingme.build.sources import place
 from groundingme.build.stage import Context
 from groundingme.datasets import load_dataset
-from groundingme.errors import DataError
+from groundingme.errors import DataError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +196,121 @@ def test_boxes_in_whole_pixels_stay_inside_and_have_an_area(
     box: tuple[float, ...], there: tuple[int, ...]
 ) -> None:
     assert whole(box, 100, 100) == there  # type: ignore[arg-type]
+
+
+class _Hub(http.server.BaseHTTPRequestHandler):
+    """As much of the Hub as an upload asks for; what is committed is kept in `files`."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+    refuses: ClassVar[bool] = False
+    blobs: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self) -> None:
+        self._reply({"sha": "0" * 40, "id": "me/set", "siblings": []})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/api/repos/create":
+            if self.refuses:
+                self._reply({"error": "no such namespace"}, 403)
+                return
+            self._reply({"url": f"{self._base}/datasets/me/set"})
+        elif self.path == "/api/validate-yaml":
+            self._reply({"errors": [], "warnings": []})
+        elif self.path.endswith("/preupload/main"):
+            names = [one["path"] for one in json.loads(body)["files"]]
+            mode = [
+                {"path": one, "uploadMode": self._mode(one), "shouldIgnore": False} for one in names
+            ]
+            self._reply({"files": mode})
+        elif self.path.endswith("/info/lfs/objects/batch"):
+            objects = json.loads(body)["objects"]
+            self._reply(
+                {"transfer": "basic", "objects": [
+                    {"oid": one["oid"], "size": one["size"],
+                     "actions": {"upload": {"href": f"{self._base}/blob/{one['oid']}"}}}
+                    for one in objects]}
+            )  # fmt: skip
+        elif "/commit/main" in self.path:
+            for line in map(json.loads, body.splitlines()):
+                value = line["value"]
+                if line["key"] == "file":
+                    self.files[value["path"]] = base64.b64decode(value["content"])
+                elif line["key"] == "lfsFile":
+                    self.files[value["path"]] = self.blobs[value["oid"]]
+            self._reply(
+                {
+                    "commitUrl": f"{self._base}/datasets/me/set/commit/{'1' * 40}",
+                    "commitOid": "1" * 40,
+                }
+            )
+        else:
+            self._reply({}, 404)
+
+    def do_PUT(self) -> None:
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        self.blobs[self.path.rpartition("/")[2]] = data
+        self._reply({})
+
+    @staticmethod
+    def _mode(path: str) -> str:
+        return "lfs" if path.endswith(".parquet") else "regular"
+
+    @property
+    def _base(self) -> str:
+        return f"http://{self.headers['Host']}"
+
+    def _reply(self, told: object, status: int = 200) -> None:
+        data = json.dumps(told).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    _Hub.files.clear()
+    _Hub.refuses = False
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def pushed(folder: Path, hub: str) -> subprocess.CompletedProcess[str]:
+    """As in a process of its own: the library reads the Hub's address when it is imported."""
+    code = "import sys; from groundingme.build.publish import push; from pathlib import Path; "
+    code += "print(push(Path(sys.argv[1]), 'me/set'))"
+    return subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        env={**os.environ, "HF_ENDPOINT": hub}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_push_uploads_every_file(targets: list[Target], tmp_path: Path, hub: str) -> None:
+    publish(copies(targets), PublishOptions(), Context(tmp_path))
+    done = pushed(tmp_path / DATA, hub)
+    assert done.stdout.strip().endswith("/commit/" + "1" * 40), done.stderr
+    mine = {
+        str(path.relative_to(tmp_path / DATA)): path.read_bytes()
+        for path in (tmp_path / DATA).rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+    assert mine == _Hub.files
+
+
+def test_a_push_that_is_refused_says_so(targets: list[Target], tmp_path: Path, hub: str) -> None:
+    publish(copies(targets), PublishOptions(), Context(tmp_path))
+    _Hub.refuses = True
+    assert "JobError: the Hub did not take me/set" in pushed(tmp_path / DATA, hub).stderr
+    with pytest.raises(UsageError, match="expected a published data set"):
+        push(tmp_path, "me/set")

@@ -177,16 +177,13 @@ def _provenance(id: str, target: Target) -> bytes:
     return msgspec.json.encode({"sample": id, "target": told.pop("id"), **told})
 
 
-def push(
-    folder: Path, repository: str, *, private: bool = True, endpoint: str | None = None
-) -> str:
-    """Uploads a published data set to the Hub.
+def push(folder: Path, repository: str, *, private: bool = True) -> str:
+    """Uploads a published data set to the Hub, or to that of the variable `HF_ENDPOINT`.
 
     Args:
         folder: With `README.md` and `data/`.
         repository: `OWNER/NAME`; made where there is none.
         private: Of a repository that is made.
-        endpoint: Of another Hub.
 
     Returns:
         The address of the commit.
@@ -200,7 +197,7 @@ def push(
 
     if not (folder / "README.md").exists():
         raise UsageError(f"expected a published data set at {folder}, got none; publish it first")
-    hub = huggingface_hub.HfApi(endpoint=endpoint)
+    hub = huggingface_hub.HfApi()
     try:
         hub.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
         done = hub.upload_folder(

@@ -70,6 +70,8 @@ def place_options(command: Any) -> Any:
 def build_options(command: Any) -> Any:
     """Those, and how it is run."""
     for option in (
+        click.option("--public", is_flag=True, help="With --push: for everybody to see."),
+        click.option("--push", metavar="OWNER/NAME", help="Upload what was published to the Hub."),
         click.option("--retry-failed", is_flag=True, help="Try again what failed earlier."),
         click.option("--cache", is_flag=True, help="Replies paid for once are not asked again."),
         click.option("--budget", type=click.FloatRange(0), help="Most US dollars for models."),
@@ -218,6 +220,8 @@ def _run(
     retry_failed: bool,
     budget: float | None,
     cache: bool,
+    push: str | None,
+    public: bool,
     **settings: Any,
 ) -> None:
     from groundingme.cli.watching import watcher_for_terminal
@@ -238,15 +242,20 @@ def _run(
     except (Interrupted, KeyboardInterrupt):
         click.echo("Interrupted; the same command goes on.", err=True)
         sys.exit(130)
-    print_table(
-        _table([one for one in build.tallies() if one[0].is_done])
-    )
+    print_table(_table([one for one in build.tallies() if one[0].is_done]))
     for line in _endings(build, last):
         click.echo(line, err=True)
+    if push:
+        from groundingme.build import publish
+
+        data = build.places["publish"].folder / publish.DATA
+        click.echo(publish.push(data, push, private=not public))
 
 
 def _endings(build: Build, last: Place) -> list[str]:
-    published = last.folder / "data"
+    from groundingme.build.publish import DATA
+
+    published = last.folder / DATA
     if last.name == "publish" and published.exists():
         return [f"Published: {published}", f"Next: groundingme eval MODEL --data {published}"]
     missing = [name for name in build.stages if build.config.sections[name] is None]
