@@ -206,14 +206,16 @@ class _Hub(http.server.BaseHTTPRequestHandler):
     blobs: ClassVar[dict[str, bytes]] = {}
 
     def do_GET(self) -> None:
+        if self.refuses:
+            self._reply({"error": "no such data set"}, 404)
+            return
         self._reply({"sha": "0" * 40, "id": "me/set", "siblings": []})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path == "/api/repos/create":
-            if self.refuses:
-                self._reply({"error": "no such namespace"}, 403)
-                return
+        if self.refuses:
+            self._reply({"error": "no such namespace"}, 403)
+        elif self.path == "/api/repos/create":
             self._reply({"url": f"{self._base}/datasets/me/set"})
         elif self.path == "/api/validate-yaml":
             self._reply({"errors": [], "warnings": []})
