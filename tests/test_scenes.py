@@ -415,3 +415,22 @@ def test_vary_changes_something_that_can_be_seen(kind: str, seed: int, key: str)
     assert msgspec.structs.replace(one, **blank) != msgspec.structs.replace(other, **blank)
     assert other.kind == kind
     assert catalog.FIXED_COLOR.get(other.surface, other.color) == other.color
+
+
+def test_facts_of_one_thing_are_told_from_it_alone() -> None:
+    told = Counter[int]()
+    for seed in range(40):
+        scene = generator.random_scene(random.Random(f"alone {seed}"))
+        thing = scene.things[seed % len(scene.things)]
+        for other in scene.things:
+            for fact in (
+                Fact("color", other.color), Fact("surface", other.surface),
+                Fact("state", other.state), Fact("text", other.text), Fact("count", other.count),
+                Fact("cut", "left"), Fact("covered"),
+                *(Fact("part", part) for part in KINDS[other.kind].parts),
+            ):  # fmt: skip
+                whole = logic.evaluate(Phrase(facts=(fact,)), scene)
+                found = logic.of_thing(thing, fact, scene)
+                assert found == whole[scene.things.index(thing)]
+                told[found] += 1
+    assert min(told[value] for value in (logic.NO, logic.UNSURE, logic.YES)) > 20
