@@ -82,7 +82,7 @@ class Failing:
 def test_a_server_that_fails_for_a_while(
     peace: tuple[Path, Path], tmp_path: Path, attempts: int, lost: int
 ) -> None:
-    """All 8 in hand are refused up to thrice, until one of them has no attempt left; then one
+    """All 8 in hand are refused up to four times, until the window is over; then one
     asks at a time, after 0.1, 0.2, 0.4 ... s."""
     data, quiet = peace
     told, failing = Told(), Failing(4)
@@ -90,7 +90,7 @@ def test_a_server_that_fails_for_a_while(
         policy = RetryPolicy(attempts=attempts, base=0.1, window=0.5, outage=20)
         result = run(server, data, tmp_path, progress=told, retry=policy)
     assert result.failed == lost
-    assert failing.refused <= 3 * 8 + 8
+    assert failing.refused <= 4 * 8 + 8
     assert failing.asked == SAMPLES - result.failed + failing.refused
     away, back = [line for line in told.lines if line.startswith("the server is")]
     assert "away, looking for it for up to 20 s" in away
@@ -108,8 +108,8 @@ def test_without_looking_it_would_cost_samples(
     failing = Failing(4)
     with ChatServer(default=failing, keep=False) as server:
         result = run(server, data, tmp_path / "runs", retry=RetryPolicy(attempts=3, base=0.1))
-    assert result.failed > 20
-    assert failing.refused > 100
+    assert result.failed > 15
+    assert failing.refused > 60
 
 
 def test_a_server_that_is_killed_and_started_again(
@@ -154,8 +154,8 @@ def test_a_server_that_goes_for_good(
     with ChatServer(default=reply, keep=False) as server:
         with pytest.raises(FatalError, match="went away and did not come back in 2 s") as caught:
             run(server, data, tmp_path, retry=policy)
-        assert time.monotonic() - gone < 2 + 3
-        assert len(server.asked) <= 60 + 8 + 3 * 8 + 8
+        assert time.monotonic() - gone < 2 + 10
+        assert len(server.asked) <= 60 + 8 + 4 * 8 + 8
     assert "the same command continues there" in str(caught.value)
     (file,) = tmp_path.glob("*/generations.jsonl")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
