@@ -21,6 +21,7 @@ from groundingme.build.questions import Asked, Question, Shown, ask_all, check_m
 from groundingme.build.reading import answer_fields, read
 from groundingme.build.records import Change, Target
 from groundingme.build.stage import Context
+from groundingme.comparison import MATCHED
 from groundingme.errors import UsageError
 from groundingme.schema import Generation
 from groundingme.taxonomy import REJECTION
@@ -242,10 +243,13 @@ def _by_rules(
 
 
 def _candidates(positives: Sequence[Target], kind: str, seed: int) -> list[Target]:
-    """Targets to make a kind of, in random order, those of the same subtask first."""
+    """Targets to make a kind of, in random order: the same subtask first, then its category.
+
+    A description that picks by place says little of looks, and its error is soon overlooked.
+    """
     drawn = list(positives)
     random.Random(f"{seed}:{kind}").shuffle(drawn)
-    return sorted(drawn, key=lambda one: one.subtask_l2 != kind)
+    return sorted(drawn, key=lambda one: (one.subtask_l2 != kind, one.subtask_l1 != MATCHED))
 
 
 def _by_model(
