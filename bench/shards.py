@@ -4,7 +4,10 @@
 
 Each turn is the same work once with each engine, one after the other, so that the ratio holds on a
 busy machine as well. Counted is the time from the moment at which every worker has given a shard
-to the last reply: loading models and starting Ray are left out, and stand beside it.
+to the last reply, and the CPU time of the workers, which a busy machine changes less. Loading
+models and starting Ray are left out, and stand beside it. Ray gives its workers the niceness 15,
+so that on a busy machine they wait for everything else; here they have 0, unless
+RAY_worker_niceness says otherwise.
 
 - **grounder.** `builtin/grounder` on Scenes: every CPU is busy.
 - **waiting.** A model that replies after 20 ms and needs no CPU: what is left is the scheduling.
@@ -19,6 +22,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from groundingme.datasets import load_dataset
 from groundingme.models import Model, Request, load_model
@@ -27,6 +31,14 @@ from groundingme.schema import Generation, Sample
 from groundingme.sharding import run_shards
 
 SHARD = 8
+
+
+class Measured(NamedTuple):
+    """Samples a second, CPU milliseconds of a sample, and seconds until all workers worked."""
+
+    rate: float
+    cpu: float
+    start: float
 
 
 class Waiting(Model):
@@ -38,40 +50,43 @@ class Waiting(Model):
         return Generation(id=request.id, text='{"bbox_2d": null}')
 
 
-def make(name: str) -> Callable[[list[Sample]], tuple[int, list[Generation]]]:
-    """Asks a shard, and says in which process."""
+def make(name: str) -> Callable[[list[Sample]], tuple[int, float]]:
+    """Asks a shard, and says in which process and with how many seconds of CPU."""
     model = Waiting() if name == "waiting" else load_model(name)
 
-    def work(samples: list[Sample]) -> tuple[int, list[Generation]]:
+    def work(samples: list[Sample]) -> tuple[int, float]:
+        began = time.process_time()
         found: list[Generation] = []
         asyncio.run(ask(model, samples, prompt="{description}", sink=found.append, concurrency=1))
-        return os.getpid(), found
+        assert len(found) == len(samples)
+        return os.getpid(), time.process_time() - began
 
     return work
 
 
-def measured(name: str, engine: str, workers: int, samples: list[Sample]) -> tuple[float, float]:
-    """Samples a second once all workers work, and seconds until then."""
+def measured(name: str, engine: str, workers: int, samples: list[Sample]) -> Measured:
+    """Of one run; the first shards of each worker are left out."""
     shards = [samples[at : at + SHARD] for at in range(0, len(samples), SHARD)]
     seen: set[int] = set()
-    began, ready, asked = time.monotonic(), 0.0, 0
+    began, ready, asked, cpu = time.monotonic(), 0.0, 0, 0.0
     address = "local" if engine == "ray" else None
-    for _, result in run_shards(
+    for shard, result in run_shards(
         functools.partial(make, name), shards, engine=engine, workers=workers, address=address
     ):
         assert not isinstance(result, Exception), result
-        process, replies = result
+        process, spent = result
         last = time.monotonic()
         if len(seen) == workers:
-            asked += len(replies)
+            asked, cpu = asked + len(shard), cpu + spent
         elif process not in seen:
             seen.add(process)
             ready = last
     assert asked, "the last worker came when all was done; give more samples"
-    return asked / (last - ready), ready - began
+    return Measured(asked / (last - ready), 1000 * cpu / asked, ready - began)
 
 
 def main() -> None:
+    os.environ.setdefault("RAY_worker_niceness", "0")
     parser = argparse.ArgumentParser()
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)
@@ -79,17 +94,23 @@ def main() -> None:
     given = parser.parse_args()
     samples = list(load_dataset(f"scenes:n={given.samples}"))
     for name in ("waiting", "builtin/grounder"):
-        ratios = []
+        rates, cpus = [], []
         for turn in range(given.turns):
-            local, local_start = measured(name, "local", given.workers, samples)
-            ray, ray_start = measured(name, "ray", given.workers, samples)
-            ratios.append(ray / local)
-            print(
-                f"{name} {turn + 1}: local {local:.1f} samples/s after {local_start:.1f} s, "
-                f"ray {ray:.1f} after {ray_start:.1f} s: {ray / local:.2f}",
-                flush=True,
-            )
-        print(f"{name}: ray gives {statistics.median(ratios):.2f} of what local gives (median)")
+            local = measured(name, "local", given.workers, samples)
+            ray = measured(name, "ray", given.workers, samples)
+            rates.append(ray.rate / local.rate)
+            cpus.append(ray.cpu / local.cpu)
+            for engine, found in (("local", local), ("ray", ray)):
+                print(
+                    f"{name} {turn + 1}, {engine}: {found.rate:.1f} samples/s, "
+                    f"{found.cpu:.1f} ms of CPU each, after {found.start:.1f} s",
+                    flush=True,
+                )
+        print(
+            f"{name}, ray against local: {statistics.median(rates):.2f} of the samples a second, "
+            f"{statistics.median(cpus):.2f} of the CPU (medians of {given.turns})",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
