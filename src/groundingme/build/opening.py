@@ -29,8 +29,9 @@ def opened(
 
     While the caller works on a batch, the next one is read and decoded. Files are read in the
     order of the pictures, by one thread, as archives want it. A picture that cannot be opened gets
-    its `failure` and comes in no batch. At most `2 * batch + 1` decoded pictures are held at once,
-    with `same_size` up to `4 * batch` more; what waits of 8K pictures takes 100 MB each.
+    its `failure` and comes in no batch. With the batch that the caller still holds, at most
+    `3 * batch + 1` decoded pictures are in memory (an 8K one takes 100 MB); with `same_size` up to
+    `4 * batch` more.
 
     Args:
         pictures: Those that do not go on are passed over.
