@@ -35,7 +35,7 @@ from groundingme.errors import BoxError
 class CandidateOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """What makes a box a candidate of a subtask.
 
-    `min_instances` and `crowded` are the paper's (arXiv 2512.17495, section 3: most samples come
+    `min_instances` and `crowded` are the paper's (arXiv 2512.17495: most samples come
     from classes with more than 5 instances, Counting and Occlusion from scenes with 8 or more);
     the others were chosen here. The published instances have 0.16 % (lower quartile) to 2.7 %
     (upper quartile) of their images.
@@ -179,7 +179,7 @@ _QUOTED = re.compile(
 def has_text(description: str) -> bool:
     """Whether a description speaks of text in the image: a number in digits, or a quoted string.
 
-    The paper sorts drafted descriptions into Text so (arXiv 2512.17495, section 3). Ordinals such
+    The paper sorts drafted descriptions into Text so (arXiv 2512.17495). Ordinals such
     as `2nd` count places and not text, and an apostrophe opens no quotation.
 
     Example:

@@ -34,7 +34,7 @@ Pixels = Annotated[float, msgspec.Meta(ge=0.0)]
 class FilterOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """What makes a box a bad target.
 
-    The first two are the paper's (arXiv 2512.17495, section 3); it publishes no others, and these
+    The first two are the paper's (arXiv 2512.17495); it publishes no others, and these
     defaults were chosen here.
 
     Attributes:

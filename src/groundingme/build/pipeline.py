@@ -17,137 +17,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from groundingme.build import tables
 from groundingme.build.config import SHARD, Config
-from groundingme.build.records import FATES, Picture, Target
+from groundingme.build.folders import DONE, Place, ReadShards, digest
+from groundingme.build.records import Picture, Target
 from groundingme.build.stage import Context, Each, Stage, Whole, Words
+from groundingme.build.tally import Silent, Tally, Watcher
 from groundingme.cache import Cache
 from groundingme.errors import DataError, JobError, RunError, UsageError
 from groundingme.sharding import run_shards
 from groundingme.store import kept, write_atomically
 
 LIST = "list"
-DONE = "done"
-"""File that says how many shards a stage has, written when all of them are there."""
-FINGERPRINTED = 64 * 2**20
-"""Most bytes of a file named in an option whose content is looked at; of others only the size."""
-
-
-class Tally(msgspec.Struct):
-    """What became of the records of some shards.
-
-    Attributes:
-        records: How many there are.
-        reasons: Of those that go no further, how many for which reason; `failed` among them.
-        boxes: Boxes by fate.
-        failure: One of the failures, in its own words; "" where there is none.
-    """
-
-    records: int = 0
-    reasons: Counter[str] = msgspec.field(default_factory=Counter)
-    boxes: Counter[str] = msgspec.field(default_factory=Counter)
-    failure: str = ""
-
-    def add(self, other: Tally) -> None:
-        """Counts the other's records, too."""
-        self.records += other.records
-        self.reasons.update(other.reasons)
-        self.boxes.update(other.boxes)
-        self.failure = self.failure or other.failure
-
-    @classmethod
-    def of(cls, records: Sequence[tables.Record]) -> Tally:
-        """What became of these."""
-        tally = cls(len(records))
-        for one in records:
-            if one.failure:
-                tally.reasons["failed"] += 1
-                tally.failure = tally.failure or f"{one.id}: {one.failure}"
-            elif one.fate:
-                tally.reasons[one.fate.partition(" ")[0]] += 1
-            if isinstance(one, Picture):
-                for code, count in Counter(one.found.fates.tolist()).items():
-                    tally.boxes[FATES[code]] += count
-        return tally
-
-
-class Watcher(Protocol):
-    """Who is told how a build goes."""
-
-    def start(self, stage: str, shards: int, done: int) -> None:
-        """A stage begins; so many of its shards were there already."""
-
-    def update(self, tally: Tally) -> None:
-        """One more shard is there."""
-
-    def stop(self) -> None:
-        """The stage ended, or was interrupted."""
-
-    def note(self, line: str) -> None:
-        """Something that a person should read."""
-
-
-class Silent:
-    """Says nothing."""
-
-    def start(self, stage: str, shards: int, done: int) -> None: ...
-    def update(self, tally: Tally) -> None: ...
-    def stop(self) -> None: ...
-    def note(self, line: str) -> None: ...
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where the shards of one stage are.
-
-    Attributes:
-        name: Of the stage.
-        folder: Of its shards.
-        key: Digest of all that they follow from.
-        holds: `Picture` or `Target`.
-    """
-
-    name: str
-    folder: Path
-    key: str
-    holds: type[tables.Record]
-
-    def shards(self) -> list[Path]:
-        """The shards that are whole, in order."""
-        return sorted(self.folder.glob("[0-9]*.parquet"))
-
-    def read(self, path: Path) -> list[Any]:
-        """The records of one shard."""
-        return tables.read_pictures(path) if self.holds is Picture else tables.read_targets(path)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether every shard is there."""
-        with contextlib.suppress(OSError, ValueError):
-            return int((self.folder / DONE).read_text()) == len(self.shards())
-        return False
-
-
-class _Shards:
-    """The shards of a place, read as they are asked for."""
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._paths = place.shards()
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __iter__(self) -> Iterator[list[Any]]:
-        return map(self._place.read, self._paths)
 
 
 class Build:
@@ -179,14 +67,14 @@ class Build:
     def _places(self) -> Iterator[Place]:
         """Every stage of the configuration with its folder; a stage that is left out ends it."""
         source = self.config.sections["source"]
-        key = _digest("", LIST, source, self.config.shard, 1)
+        key = digest("", LIST, source, self.config.shard, 1)
         yield Place(LIST, self.work / f"00-{LIST}-{key[:8]}", key, Picture)
         holds: type[tables.Record] = Picture
         for number, (name, stage) in enumerate(self.stages.items(), 1):
             options = self.config.sections[name]
             if options is None:
                 continue
-            key = _digest(key, name, options, self.config.seed, stage.version)
+            key = digest(key, name, options, self.config.seed, stage.version)
             holds = Target if name == "select" else holds
             yield Place(name, self.work / f"{number:02}-{name}-{key[:8]}", key, holds)
 
@@ -211,7 +99,7 @@ class Build:
             gpus: For each worker.
             address: Of the Ray cluster.
             retry_failed: Whether records that failed are tried again, and all that follows.
-            budget: Most US dollars that models may cost in all stages together.
+            budget: Most US dollars that models may cost in each stage.
             cache: Replies that were paid for once.
 
         Returns:
@@ -244,7 +132,7 @@ class Build:
                             self._at_once(place, before, stage, budget, cache, retry_failed)
                     with kept(place.folder):
                         write_atomically(place.folder / DONE, str(len(place.shards())).encode())
-                if not any(one.goes_on for shard in _Shards(place) for one in shard):
+                if not any(one.goes_on for shard in ReadShards(place) for one in shard):
                     raise self._dead_end(place)
                 before = place
                 if place.name == to:
@@ -346,7 +234,7 @@ class Build:
 
     def _forget_failures(self, place: Place, before: Place) -> None:
         """Removes the shards in which this stage failed at something, and what follows them."""
-        old = {one.id for shard in _Shards(before) for one in shard if one.failure}
+        old = {one.id for shard in ReadShards(before) for one in shard if one.failure}
         hit = {
             path.name
             for path in place.shards()
@@ -434,7 +322,7 @@ class Build:
             retry_failed=retry_failed,
             history=functools.partial(self._history, place),
         )
-        shards = _Shards(before)
+        shards = ReadShards(before)
         self._watcher.start(place.name, len(shards) if isinstance(stage, Whole) else 1, 0)
         try:
             if isinstance(stage, Whole):
@@ -475,33 +363,6 @@ def _shard(place: Place, number: int) -> Path:
 
 def _line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
-
-
-def _digest(before: str, name: str, options: Any, *rest: Any) -> str:
-    """Hex digits of what a stage follows from."""
-    files = [_content(value) for value in _texts(msgspec.to_builtins(options))]
-    told = msgspec.json.encode((before, name, options, rest, files))
-    return hashlib.sha256(told).hexdigest()
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _texts(one)
-
-
-def _content(text: str) -> str:
-    """A digest of the file that an option names; "" where it names none."""
-    with contextlib.suppress(OSError, ValueError):
-        path = Path(text)
-        if path.is_file():
-            size = path.stat().st_size
-            if size > FINGERPRINTED:
-                return f"{size} bytes"
-            return hashlib.sha256(path.read_bytes()).hexdigest()
-    return ""
 
 
 def remove_others(build: Build) -> list[Path]:

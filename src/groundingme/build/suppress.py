@@ -196,7 +196,7 @@ def instances(contest: Contest) -> Indices:
     counted once, before any class loses a box to another; boxes without an area do not count.
 
     Source:
-        arXiv 2512.17495, section 3, which states the rule and no more; how instances are
+        arXiv 2512.17495, which states the rule and no more; how instances are
         counted, ties and the order of suppression are choices made here.
     """
     singles = (per_class(contest) < 0) & (contest.areas > 0)

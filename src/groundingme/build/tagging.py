@@ -30,12 +30,13 @@ class TagOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_tagger(by: str, options: dict[str, Any]) -> None:
-    """Whether there is such a tagger, and takes these options; nothing is loaded.
+    """Whether there is such a tagger, and takes these options; no weights are loaded.
 
     Raises:
-        UsageError: There is none, or it does not.
+        UsageError: There is none, or it does not, or a file that they name cannot be read.
     """
     check_options("tagger", by, TAGGERS.get(by), options)
+    make(by, **options)
 
 
 def make_tag(options: TagOptions, seed: int) -> PictureWork:

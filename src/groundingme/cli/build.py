@@ -10,7 +10,9 @@ import click
 from groundingme.cli.options import json_option, open_cache, print_json, print_table, save_picture
 
 if TYPE_CHECKING:
-    from groundingme.build.pipeline import Build, Place, Tally
+    from groundingme.build.folders import Place
+    from groundingme.build.pipeline import Build
+    from groundingme.build.tally import Tally
 
 WORK = "build"
 
@@ -74,7 +76,7 @@ def build_options(command: Any) -> Any:
         click.option("--push", metavar="OWNER/NAME", help="Upload what was published to the Hub."),
         click.option("--retry-failed", is_flag=True, help="Try again what failed earlier."),
         click.option("--cache", is_flag=True, help="Replies paid for once are not asked again."),
-        click.option("--budget", type=click.FloatRange(0), help="Most US dollars for models."),
+        click.option("--budget", type=click.FloatRange(0), help="Most US dollars that models may cost, in each stage."),
         click.option("--ray-address", help="Of a Ray cluster; else one here."),
         click.option(
             "--gpus-per-worker", type=click.FloatRange(0), default=0.0, help="With --engine ray."

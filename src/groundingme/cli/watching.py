@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from groundingme.terminal import say
 
 if TYPE_CHECKING:
-    from groundingme.build.pipeline import Tally, Watcher
+    from groundingme.build.tally import Tally, Watcher
 
 EVERY = 10.0
 """Seconds between two lines where the output is no terminal."""
@@ -19,7 +19,7 @@ class _Rate:
     """Records of the stage in hand, and how fast they come."""
 
     def __init__(self, stage: str, shards: int, done: int) -> None:
-        from groundingme.build.pipeline import Tally as Made
+        from groundingme.build.tally import Tally as Made
 
         self.stage, self.shards, self.done = stage, shards, done
         self.tally = Made()
