@@ -110,13 +110,13 @@ class Soak:
     def mixed_one(self, chance: random.Random) -> None:
         """A session that ends as it comes, and what must hold whatever that was."""
         before, asked = self.written(), len(self.server.asked)
-        end = chance.choice(("killed", "disk full", "outage", "server gone"))
+        # The first session writes the samples, which are larger than the replies.
+        ends = ("killed", "outage", "server gone", "disk full")
+        end = chance.choice(ends if before else ends[:3])
         self.ends[end] += 1
         file = next(iter(self.out.glob("*/generations.jsonl")), None)
         size = file.stat().st_size if file else 0
-        # The first session writes the samples as well, and they are larger.
-        room = (size or 2**20) + chance.randrange(2000, 20_000)
-        full = room if end == "disk full" else None
+        full = size + chance.randrange(2000, 20_000) if end == "disk full" else None
         process = self.start(full)
         said = b""
         if full:
