@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "groundingme"
 LIGHT = {"click", "msgspec", "numpy"}
-RECIPE = {"train": {"PIL", "onnx", "torch"}}
+RECIPE = {
+    "train": {"PIL", "onnx", "torch"},
+    "studio": {"alembic", "fastapi", "pydantic", "sqlalchemy", "starlette"},
+}
 """What the recipes of a room may import at once: nothing imports a recipe but who runs it."""
 OUTSIDE = {"__init__", "__main__"}
 

@@ -38,6 +38,11 @@ _COMMANDS = {
     "data": ("groundingme.cli.data", "data_group", "List, check and draw data sets."),
     "scenes": ("groundingme.cli.scenes", "scenes_group", "Make drawn data sets with exact boxes."),
     "build": ("groundingme.cli.build", "build_group", "Build a benchmark from your own images."),
+    "studio": (
+        "groundingme.cli.studio",
+        "studio_group",
+        "See runs, compare, annotate, in the browser.",
+    ),
     "demo": ("groundingme.cli.demo", "demo_command", "See the main job on scenes drawn here."),
 }
 

@@ -1,0 +1,139 @@
+"""Puts the studio together: routers, pages, headers, and errors in one line."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+import groundingme
+from groundingme.errors import GroundingMEError, UsageError
+from groundingme.studio import people
+from groundingme.studio.api import ask as ask_api
+from groundingme.studio.api import people as people_api
+from groundingme.studio.api import pictures as pictures_api
+from groundingme.studio.api import projects as projects_api
+from groundingme.studio.api import runs as runs_api
+from groundingme.studio.context import Studio
+from groundingme.studio.database import Database
+from groundingme.studio.errors import ApiError
+from groundingme.studio.library import Library
+from groundingme.studio.pictures import Pictures
+from groundingme.studio.settings import MAX_UPLOAD, Settings
+
+STATIC = Path(__file__).with_name("static")
+
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+"""No script or style but our own files, no page of others around ours."""
+
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The web app, ready to be served.
+
+    Raises:
+        UsageError: A folder or the database cannot be used.
+    """
+    database = Database(settings.database_url)
+    parts = Studio(
+        settings=settings,
+        library=Library(settings),
+        pictures=Pictures(settings),
+        database=database,
+    )
+
+    @contextlib.asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        database.close()
+
+    app = FastAPI(
+        title="groundingme studio",
+        version=groundingme.__version__,
+        lifespan=life,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.studio = parts
+    for module in (people_api, runs_api, pictures_api, ask_api, projects_api):
+        app.include_router(module.router, prefix="/api")
+    _serve_pages(app)
+    _answer_errors(app)
+    app.middleware("http")(people.gate)
+    app.middleware("http")(_bounded)
+    app.middleware("http")(_with_headers)
+    return app
+
+
+def _serve_pages(app: FastAPI) -> None:
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+    @app.get("/{path:path}", include_in_schema=False)
+    def page(path: str) -> Response:
+        """Every address that is no file is the one page, which reads the address itself."""
+        if path.startswith("api/"):
+            raise ApiError(404, "not-found", f"expected an address of the API, got /{path}")
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+def _answer_errors(app: FastAPI) -> None:
+    def answer(status: int, kind: str, message: str, **more: Any) -> JSONResponse:
+        line = " ".join(message.split())
+        return JSONResponse({"error": {"kind": kind, "message": line, **more}}, status)
+
+    @app.exception_handler(ApiError)
+    def _(request: Request, error: ApiError) -> JSONResponse:
+        return answer(error.status, error.kind, str(error), **error.more)
+
+    @app.exception_handler(GroundingMEError)
+    def _(request: Request, error: GroundingMEError) -> JSONResponse:
+        return answer(400 if isinstance(error, UsageError) else 409, "cannot", str(error))
+
+    @app.exception_handler(RequestValidationError)
+    def _(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return answer(422, "invalid", f"{place}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    def _(request: Request, error: HTTPException) -> JSONResponse:
+        return answer(error.status_code, "http", str(error.detail))
+
+
+Next = Callable[[Request], Awaitable[Response]]
+
+
+async def _bounded(request: Request, call_next: Next) -> Response:
+    """Refuses bodies that are too long before they are read."""
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > MAX_UPLOAD:
+        error = {"kind": "too-large", "message": f"expected at most {MAX_UPLOAD} bytes, got {length}"}
+        return JSONResponse({"error": error}, 413)
+    return await call_next(request)
+
+
+async def _with_headers(request: Request, call_next: Next) -> Response:
+    response = await call_next(request)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
