@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 MODELS = ("builtin/grounder-positive-only", "builtin/grounder", "baseline/center", "baseline/null")
 
+SHOWN = 360
+"""Samples with a picture on the page, which is to be there within the minute; the command that it
+names last makes one with all of them."""
+MAX_BYTES = 6_000_000
+
 
 @click.command("demo")
 @click.option("--out", default="demo", show_default=True, help="Folder to write.")
@@ -73,7 +78,7 @@ def showcase(runs: Path, report: Path, *, limit: int | None = None, as_json: boo
             raise SystemExit(130)
     lead = gap(results[0], results[1])
     runs_found = [load_entry(one.path) for one in results if one.path]
-    page.save(runs_found, report, dataset=dataset, lead=lead)
+    page.save(runs_found, report, dataset=dataset, lead=lead, most=SHOWN, max_bytes=MAX_BYTES)
     address = report.resolve().as_uri()
     if as_json:
         print_json({"results": [one.as_dict() for one in results], "report": address})
@@ -81,6 +86,9 @@ def showcase(runs: Path, report: Path, *, limit: int | None = None, as_json: boo
     print_table(_comparison(results))
     click.echo(lead)
     click.echo(f"Report: {address}")
+    if len(dataset) > SHOWN:
+        every = " ".join(str(one.path) for one in results[:2])
+        click.echo(f"All pictures: groundingme report {every} -o all.html", err=True)
     click.echo(
         "Next: groundingme eval openai/MODEL --base-url http://localhost:8000/v1 --data scenes",
         err=True,

@@ -55,6 +55,7 @@ def save(
     dataset: Dataset | None = None,
     lead: str = "",
     most: int = MOST,
+    max_bytes: int = MAX_BYTES,
     workers: int | None = None,
     tick: Callable[[int, int], None] | None = None,
     csv_folder: Path | None = None,
@@ -67,6 +68,7 @@ def save(
         dataset: Where the pictures are; None looks where the runs say that their data are.
         lead: A sentence of the caller's own for the summary.
         most: Most samples in the gallery.
+        max_bytes: Most bytes of the page; pictures become smaller for it.
         workers: Processes that decode images; one a core by default.
         tick: Called with the number of images that are done, and of all.
         csv_folder: Folder for the tables as CSV, too; made where it is missing.
@@ -78,7 +80,7 @@ def save(
         UsageError: The runs share no sample, or a file cannot be written.
     """
     contents = gather(entries, dataset=dataset, lead=lead)
-    text = page(contents, most=most, workers=workers, tick=tick)
+    text = page(contents, most=most, max_bytes=max_bytes, workers=workers, tick=tick)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
@@ -98,6 +100,7 @@ def page(
     contents: Contents,
     *,
     most: int = MOST,
+    max_bytes: int = MAX_BYTES,
     workers: int | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> str:
@@ -106,6 +109,7 @@ def page(
     Args:
         contents: Of `gather`.
         most: Most samples in the gallery.
+        max_bytes: Most bytes of the page; pictures become smaller for it.
         workers: Processes that decode images; one a core by default.
         tick: Called with the number of images that are done, and of all.
     """
@@ -118,7 +122,7 @@ def page(
     # Most of the pictures' work is done by other processes, and the sections take this one.
     with ThreadPoolExecutor(1) as beside:
         later = beside.submit(_sections, contents)
-        samples = gallery(contents, MAX_BYTES - rest, most=most, workers=workers, tick=tick)
+        samples = gallery(contents, max_bytes - rest, most=most, workers=workers, tick=tick)
         sections = {**later.result(), **trials}
     sections["samples"] = _samples(contents, samples)
     run = contents.entries[0].run
