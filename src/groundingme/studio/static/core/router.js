@@ -1,0 +1,85 @@
+// Addresses: paths and queries, no hashes. Plain links work: a click on one is caught here.
+import { useEffect, useReducer } from "./dom.js";
+
+const watchers = new Set();
+const changed = () => watchers.forEach((told) => told());
+let guard = null;
+
+// `question` is asked before the page is left; null asks nothing.
+export const guardLeaving = (ask) => { guard = ask; };
+
+// Goes to an address of the studio. `replace` leaves no entry to come back to.
+export function navigate(to, { replace = false } = {}) {
+  const target = new URL(to, location.href);
+  const elsewhere = target.pathname !== location.pathname;
+  if (elsewhere && guard && !guard()) return;
+  if (target.href === location.href) return;
+  history.replaceState({ ...history.state, scroll: scrollY }, "");
+  history[replace ? "replaceState" : "pushState"]({ scroll: 0 }, "", target);
+  if (elsewhere) scrollTo(0, 0);
+  changed();
+}
+
+// Changes parts of the query; "" or null takes one out. A filter is no step to come back to,
+// unless `push` says so.
+export function setQuery(changes, { push = false } = {}) {
+  const target = new URL(location.href);
+  for (const [name, value] of Object.entries(changes)) {
+    target.searchParams.delete(name);
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== undefined && one !== null && one !== "") target.searchParams.append(name, one);
+    }
+  }
+  navigate(target.pathname + target.search, { replace: !push });
+}
+
+// { path, parts, query }: parts are the decoded pieces of the path.
+export function place() {
+  const parts = location.pathname.split("/").filter(Boolean).map((part) => {
+    try { return decodeURIComponent(part); } catch { return part; }
+  });
+  return { path: location.pathname, parts, query: new URLSearchParams(location.search), search: location.search };
+}
+
+export function usePlace() {
+  const [, redraw] = useReducer((n) => n + 1, 0);
+  useEffect(() => {
+    watchers.add(redraw);
+    return () => watchers.delete(redraw);
+  }, []);
+  return place();
+}
+
+function onClick(event) {
+  if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  const link = event.target.closest?.("a[href]");
+  if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
+  if (/^\/(api|static)\//.test(link.pathname) || link.getAttribute("href").startsWith("#")) return;
+  event.preventDefault();
+  navigate(link.href);
+}
+
+// What a page shows arrives after the page: the old position is taken as soon as there is room.
+function comeBack(wanted) {
+  const until = performance.now() + 1500;
+  const step = () => {
+    const room = document.documentElement.scrollHeight - innerHeight;
+    scrollTo(0, Math.min(wanted, room));
+    if (room < wanted && performance.now() < until) requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+}
+
+export function startRouter() {
+  history.scrollRestoration = "manual";
+  document.addEventListener("click", onClick);
+  addEventListener("popstate", (event) => {
+    changed();
+    comeBack(event.state?.scroll ?? 0);
+  });
+  let waiting = 0;
+  addEventListener("scroll", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => history.replaceState({ ...history.state, scroll: scrollY }, ""), 150);
+  }, { passive: true });
+}
