@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -19,6 +21,7 @@ from groundingme.build import config as configuration
 from groundingme.build.pipeline import Build
 from groundingme.build.sources import list_pictures
 from groundingme.build.stages import SECTIONS, STAGES
+from groundingme.build.tally import Silent, Tally
 from groundingme.build.template import TEMPLATE
 from groundingme.cli import main
 from groundingme.datasets import load_dataset
@@ -405,9 +408,82 @@ def test_a_second_process_is_told_who_works_there(
     assert "another process builds; wait for it, or name another with --work" in done.stderr
 
 
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    found = pytest.importorskip("ray", reason='needs ray: pip install "groundingme[ray]"')
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    yield found
+    found.shutdown()
+
+
 @pytest.mark.slow
-def test_ray_leaves_the_same_bytes(source: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
-    pytest.importorskip("ray", reason="ray is not installed: pip install 'groundingme[ray]'")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+@pytest.mark.filterwarnings("ignore")
+def test_ray_leaves_the_same_bytes(
+    ray: Any, source: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     build(source, tmp_path).run(engine="ray", workers=2)
     assert content(tmp_path) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_node_that_goes_in_the_middle_loses_nothing(
+    ray: Any, source: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+    try:
+        node = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        ray.init(address=cluster.address, log_to_driver=False)
+        gone = threading.Event()
+
+        class Watch(Silent):
+            """Takes the node away when the first shard of the first stage is there."""
+
+            def update(self, tally: Tally) -> None:
+                if self.stage == "source" and not gone.is_set():
+                    gone.set()
+                    cluster.remove_node(node, allow_graceful=False)
+
+            def start(self, stage: str, shards: int, done: int) -> None:
+                self.stage = stage
+
+        mine = build(source, tmp_path)
+        mine.watcher = Watch()
+        mine.run(engine="ray", workers=2)
+        assert gone.is_set()
+        assert content(tmp_path) == whole
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def test_the_datasets_library_reads_what_is_published(source: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the package datasets")
+    data = build(source, tmp_path / "w").run().folder / "data"
+    there = datasets.load_dataset(str(data), split="test", cache_dir=str(tmp_path / "cache"))
+    mine = load_dataset(str(data))
+    assert [row["description"] for row in there] == [one.description for one in mine]
+    assert [tuple(row["bbox"]) for row in there] == [one.target for one in mine]
+    assert all(row["image"].size == (row["width"], row["height"]) for row in there)
+
+
+def test_it_scores_the_same_in_every_layout_that_is_read(source: Path, tmp_path: Path) -> None:
+    from groundingme import evaluate
+
+    last = build(source, tmp_path / "w", 'publish.layouts=["folder", "tsv"]').run()
+    found = {
+        layout: evaluate("baseline/center", str(last.folder / layout), out=tmp_path / layout)
+        for layout in ("data", "folder", "tsv")
+    }
+    rows = {
+        name: dict(zip(result.scores.ids, result.scores.ious.tolist(), strict=True))
+        for name, result in found.items()
+    }
+    assert rows["data"] == rows["folder"] == rows["tsv"]
+    assert max(rows["data"].values()) > 0

@@ -61,7 +61,7 @@ class Build:
         self.work = Path(work)
         self.stages = stages
         self._list = list_pictures
-        self._watcher = watcher or Silent()
+        self.watcher = watcher or Silent()
         self.places = {one.name: one for one in self._places()}
 
     def _places(self) -> Iterator[Place]:
@@ -252,7 +252,7 @@ class Build:
                     path.unlink()
 
     def _make_list(self, place: Place) -> None:
-        self._watcher.start(LIST, 0, 0)
+        self.watcher.start(LIST, 0, 0)
         try:
             pictures = list(self._list(self.config.sections["source"]))
             if not pictures:
@@ -261,9 +261,9 @@ class Build:
             for number, start in enumerate(range(0, len(pictures), size)):
                 with kept(place.folder):
                     tables.write(_shard(place, number), pictures[start : start + size], Picture)
-            self._watcher.update(Tally(len(pictures)))
+            self.watcher.update(Tally(len(pictures)))
         finally:
-            self._watcher.stop()
+            self.watcher.stop()
 
     def _each(
         self,
@@ -282,7 +282,7 @@ class Build:
             str(before.folder.resolve()), str(place.folder.resolve()),
         )  # fmt: skip
         errors: list[tuple[str, Exception]] = []
-        self._watcher.start(place.name, len(names), len(there))
+        self.watcher.start(place.name, len(names), len(there))
         try:
             for name, result in run_shards(
                 make, todo, engine=engine, workers=workers, gpus=gpus, address=address
@@ -291,11 +291,11 @@ class Build:
                     raise result
                 if isinstance(result, Exception):
                     errors.append((name, result))
-                    self._watcher.note(f"{place.name}: shard {name} failed: {_line(result)}")
+                    self.watcher.note(f"{place.name}: shard {name} failed: {_line(result)}")
                 else:
-                    self._watcher.update(result)
+                    self.watcher.update(result)
         finally:
-            self._watcher.stop()
+            self.watcher.stop()
         if errors:
             name, error = errors[0]
             raise JobError(
@@ -316,14 +316,14 @@ class Build:
         context = Context(
             folder=place.folder,
             seed=self.config.seed,
-            tell=self._watcher.note,
+            tell=self.watcher.note,
             cache=cache,
             budget=budget,
             retry_failed=retry_failed,
             history=functools.partial(self._history, place),
         )
         shards = ReadShards(before)
-        self._watcher.start(place.name, len(shards) if isinstance(stage, Whole) else 1, 0)
+        self.watcher.start(place.name, len(shards) if isinstance(stage, Whole) else 1, 0)
         try:
             if isinstance(stage, Whole):
                 done = stage.work(shards, options, context)
@@ -333,9 +333,9 @@ class Build:
             for number, records in enumerate(done):
                 with kept(place.folder):
                     tables.write(_shard(place, number), records, place.holds)
-                self._watcher.update(Tally.of(records))
+                self.watcher.update(Tally.of(records))
         finally:
-            self._watcher.stop()
+            self.watcher.stop()
 
 
 def _make_worker(
