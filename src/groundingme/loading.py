@@ -11,7 +11,8 @@ import msgspec
 from groundingme.alignment import Entry, align
 from groundingme.comparison import Comparison
 from groundingme.errors import UsageError
-from groundingme.evaluation import check_protocol, score_generations
+from groundingme.evaluation import check_protocol, damage_note, score_generations
+from groundingme.result import Result
 from groundingme.saving import load_samples
 from groundingme.stats import RESAMPLES
 from groundingme.store import RunFolder
@@ -23,6 +24,15 @@ def load_entry(path: str | Path, *, protocol: str = "strict") -> Entry:
     Raises:
         UsageError: It is no run folder, or its samples cannot be read.
     """
+    return load_scored(path, protocol=protocol)[0]
+
+
+def load_scored(path: str | Path, *, protocol: str = "strict") -> tuple[Entry, Result]:
+    """`load_entry`, and what scoring has to say beside the scores: figures, notes, spending.
+
+    Raises:
+        UsageError: See `load_entry`.
+    """
     check_protocol(protocol)
     folder = RunFolder.open(path)
     dataset = load_samples(folder)
@@ -30,7 +40,8 @@ def load_entry(path: str | Path, *, protocol: str = "strict") -> Entry:
     result = score_generations(
         dataset, generations, folder.run, protocol=protocol, path=folder.path
     )
-    return Entry(
+    result.notes = (*result.notes, *damage_note(folder))
+    entry = Entry(
         label=folder.run.model,
         run=folder.run,
         samples=dataset.samples,
@@ -39,6 +50,7 @@ def load_entry(path: str | Path, *, protocol: str = "strict") -> Entry:
         path=folder.path,
         images=_image_names(folder.path / "samples.jsonl"),
     )
+    return entry, result
 
 
 def compare(
