@@ -1,0 +1,96 @@
+// "Does anything match?": one picture, one description, two keys. It measures how well people
+// themselves reject, which is what a model's rejection accuracy is read against.
+import { html, useEffect, useRef, useState } from "../core/dom.js";
+import { at, get, send, useGet } from "../core/api.js";
+import { number } from "../core/format.js";
+import { useKeys } from "../core/keys.js";
+import { useSession } from "../core/session.js";
+import { Key } from "../components/help.js";
+import { ErrorBanner, Loading, say, useTitle } from "../components/notice.js";
+import { prefetchPicture, viewerKeys } from "../components/viewer.js";
+import { MatchResult } from "./dashboard.js";
+import { NeedsPerson } from "./person.js";
+import { Picture } from "./picture.js";
+import { following } from "./walk.js";
+
+export default function MatchPage(place) {
+  const { person } = useSession();
+  return person ? html`<${Questions} ...${place} />` : html`<${NeedsPerson} />`;
+}
+
+async function question(project, after) {
+  const id = await following(project, after, "");
+  if (!id) return null;
+  const item = await get(at`/api/items/${id}`);
+  prefetchPicture(item.picture);
+  return item;
+}
+
+function Questions({ parts: [, project] }) {
+  const about = useGet(at`/api/projects/${project}`);
+  const [item, setItem] = useState(undefined);
+  const [error, setError] = useState(null);
+  const [answered, setAnswered] = useState(0);
+  const [busy, setBusy] = useState(false);
+  const next = useRef(null);
+  const since = useRef(performance.now());
+  const stage = useRef(null);
+  useTitle("Does anything match?");
+
+  const show = (found) => {
+    setItem(found);
+    since.current = performance.now();
+    next.current = found ? question(project, found.id).catch(() => undefined) : null;
+  };
+  const begin = () => question(project, null).then(show, setError);
+  useEffect(() => { begin(); }, [project]);
+
+  const answer = async (match) => {
+    if (busy || !item) return;
+    setBusy(true);
+    try {
+      const seconds = Math.round((performance.now() - since.current) / 100) / 10;
+      const mine = item.mine ?? {};
+      const { version } = await send("PUT", at`/api/items/${item.id}/annotation`, {
+        version: mine.version ?? 0, annotation: { match, seconds },
+      });
+      await send("POST", at`/api/items/${item.id}/submit`, { version });
+      setError(null);
+      setAnswered((n) => n + 1);
+      say(match ? "Something matches" : "Nothing matches");
+      // Prefetched; where that failed it is asked again.
+      const ready = await next.current;
+      show(ready === undefined ? await question(project, item.id) : ready);
+    } catch (failed) {
+      setError(failed);
+    } finally {
+      setBusy(false);
+    }
+  };
+  useKeys("Does anything match?", [
+    { keys: ["y", "ArrowRight"], does: "Something matches", run: () => answer(true), off: !item },
+    { keys: ["n", "ArrowLeft"], does: "Nothing matches", run: () => answer(false), off: !item },
+    ...viewerKeys(stage),
+  ]);
+  if (item === undefined) return error ? html`<${ErrorBanner} error=${error} retry=${begin} />` : html`<${Loading} />`;
+  const total = about.data?.counts?.total ?? sum(about.data?.counts);
+  return html`
+    <div class="an-match">
+      <header class="an-row">
+        <a class="an-back" href=${`/projects/${encodeURIComponent(project)}`}>${about.data?.name ?? "Project"}</a>
+        <h1 class="an-name" tabindex="-1">Does anything match?</h1>
+        <span class="soft" role="status" data-progress>${number(answered)} answered${total ? ` · ${number(total)} in all` : ""}</span>
+      </header>
+      <${ErrorBanner} error=${error} close=${() => setError(null)} />
+      ${item ? html`
+        <div class="an-stage"><${Picture} picture=${item.picture} control=${stage} label="The picture" /></div>
+        <p class="an-question" data-question>${item.description ?? item.draft}</p>
+        <div class="an-answers">
+          <button type="button" onClick=${() => answer(false)} disabled=${busy} data-act="no"><${Key} name="n" /> Nothing matches</button>
+          <button type="button" class="main" onClick=${() => answer(true)} disabled=${busy} data-act="yes">Something matches <${Key} name="y" /></button>
+        </div>` : html`
+        <div class="an-done" data-done><h2>That was the last one</h2><${MatchResult} project=${project} /></div>`}
+    </div>`;
+}
+
+const sum = (counts = {}) => Object.values(counts).reduce((total, one) => total + (typeof one === "number" ? one : 0), 0);
