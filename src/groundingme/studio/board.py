@@ -29,8 +29,8 @@ from groundingme.errors import GroundingMEError
 from groundingme.protocols import FAILED, UNPARSED
 from groundingme.schema import Run
 from groundingme.store import RunFolder, write_atomically
-from groundingme.studio.keeping import Kept
-from groundingme.studio.library import Library, Opened, Stamp, run_stamp
+from groundingme.studio.keeping import Kept, Stamp
+from groundingme.studio.library import Library, Opened, run_stamp
 from groundingme.studio.live import is_running
 
 Bools = NDArray[np.bool_]

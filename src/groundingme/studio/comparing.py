@@ -10,8 +10,8 @@ import numpy as np
 from groundingme.alignment import align
 from groundingme.comparison import ALL, Comparison
 from groundingme.errors import UsageError
-from groundingme.studio.keeping import Kept
-from groundingme.studio.library import Library, Stamp
+from groundingme.studio.keeping import Kept, Stamp
+from groundingme.studio.library import Library
 
 MOST = 4
 """Runs that are compared at once."""

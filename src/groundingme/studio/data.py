@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from groundingme import files
 from groundingme.datasets import FORMATS, Dataset, load_dataset
 from groundingme.errors import DataError, GroundingMEError, UsageError
 from groundingme.schema import ImageSource, Run
 from groundingme.studio.errors import not_found
-from groundingme.studio.keeping import Kept
+from groundingme.studio.keeping import Kept, stamp_of
 from groundingme.studio.settings import Settings
 
 DRAWN = "scenes"
@@ -21,8 +23,11 @@ DRAWN_SPEC = "scenes:n=200"
 
 _DEEP = 4
 """Folders below a root in which data sets are looked for."""
+_AGAIN = 5.0
+"""Seconds until the folders are looked through again."""
 _MOST_FOLDERS = 5_000
 _MOST_FOUND = 500
+_FIRST_LINE = 2**20
 _ENDINGS = (".jsonl", ".parquet", ".tsv")
 _PASSED = {"node_modules", "__pycache__", "site-packages"}
 
@@ -49,6 +54,7 @@ class Data:
     def __init__(self, settings: Settings) -> None:
         self._roots = [os.path.realpath(one) for one in (*settings.roots, settings.runs)]
         self._folders = list(dict.fromkeys(os.path.realpath(one) for one in settings.roots))
+        self._places: tuple[list[Place], float] = [], -_AGAIN
         self._opened: Kept[tuple[object, ...], Dataset] = Kept(200_000, len)
 
     def inside(self, path: str | Path) -> bool:
@@ -62,6 +68,9 @@ class Data:
 
     def places(self) -> list[Place]:
         """The data sets under the roots, `scenes` first, then by their paths."""
+        known, at = self._places
+        if time.monotonic() - at < _AGAIN:
+            return known
         found = {DRAWN: DRAWN_SPEC}
         for root in self._folders:
             for path in _candidates(Path(root)):
@@ -73,7 +82,9 @@ class Data:
                     name = f"{Path(root).name}/{name}"
                 if self.inside(path):
                     found[name] = str(path)
-        return [Place(name, path) for name, path in found.items()]
+        known = [Place(name, path) for name, path in found.items()]
+        self._places = known, time.monotonic()
+        return known
 
     def find(self, name: str) -> Dataset:
         """A data set of the list.
@@ -93,11 +104,14 @@ class Data:
         Raises:
             UsageError: The data are elsewhere, gone or changed.
         """
-        dataset = self._open(run.data, run.settings.get("split"))
-        key = (run.data, run.settings.get("split"), run.subset, run.limit)
-        chosen = self._opened.get(
-            ("cut", *key), lambda: dataset.select(subset=run.subset, limit=run.limit)
-        )
+        split = run.settings.get("split")
+        key = (*self._version(run.data, split), run.subset, run.limit)
+
+        def make() -> Dataset:
+            whole = self._open(run.data, split)
+            return whole.select(subset=run.subset, limit=run.limit)
+
+        chosen = self._opened.get(key, make)
         if chosen.fingerprint != run.data_fingerprint:
             raise DataError(f"{run.data} has changed since the run")
         return chosen
@@ -117,9 +131,15 @@ class Data:
         return source
 
     def _open(self, data: str, split: str | None) -> Dataset:
+        key = self._version(data, split)
+        return self._opened.get(key, lambda: load_dataset(str(key[0]), split=split))
+
+    def _version(self, data: str, split: str | None) -> tuple[object, ...]:
+        """What may be opened in place of `data`, and what changes where its files do."""
         place = self._allowed(data)
-        changed = os.stat(place).st_mtime_ns if os.path.exists(place) else 0
-        return self._opened.get((place, split, changed), lambda: load_dataset(place, split=split))
+        path = Path(place)
+        there = [path, *sorted(path.glob("*"))[:_MOST_FOUND]] if path.is_dir() else [path]
+        return place, split, stamp_of(there)
 
     def _allowed(self, data: str) -> str:
         """What may be opened: a path in the roots, a drawn data set, or the Hub's local cache."""
@@ -177,8 +197,18 @@ def _candidates(root: Path) -> Iterator[Path]:
         if "run.json" in entries:
             names.clear()
             continue
-        yield from (
-            here / one
-            for one in sorted(entries)
-            if one.endswith(_ENDINGS) and not one.startswith(".")
-        )
+        for one in sorted(entries):
+            if one.endswith(_ENDINGS) and not one.startswith(".") and _asks(here / one):
+                yield here / one
+
+
+def _asks(path: Path) -> bool:
+    """Whether a file may hold questions: a JSONL begins with one that has a description."""
+    if path.suffix != ".jsonl":
+        return True
+    try:
+        with files.open_regular(path) as file:
+            first = msgspec.json.decode(file.readline(_FIRST_LINE))
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError):
+        return False
+    return isinstance(first, dict) and "description" in first

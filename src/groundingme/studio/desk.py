@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import weakref
+from typing import Any
 
 from starlette.requests import Request
 
+from groundingme.studio import sampled
 from groundingme.studio.board import Board
 from groundingme.studio.comparing import Comparisons
 from groundingme.studio.context import Studio, studio
-from groundingme.studio.library import Library
+from groundingme.studio.keeping import Kept, Stamp, stamp_of
+from groundingme.studio.library import Library, Opened
 
 
 class Desk:
-    """Leaderboard and comparisons of one studio; pictures of runs and data sets are found by it.
+    """What was computed for one studio; pictures of runs and data sets are found by it.
 
     Attributes:
         board: The leaderboard.
@@ -23,9 +26,15 @@ class Desk:
     def __init__(self, parts: Studio) -> None:
         self.board = Board(parts.library, parts.settings.home)
         self.comparisons = Comparisons(parts.library)
+        self._ways: Kept[tuple[str, Stamp], list[dict[str, Any]]] = Kept(50)
         data = parts.library.data
         parts.pictures.register("run", parts.library.image)
         parts.pictures.register("data", lambda name, id: data.image(data.find(name), id))
+
+    def ways(self, opened: Opened) -> list[dict[str, Any]]:
+        """`sampled.ways`, computed once."""
+        judged = stamp_of(sorted(opened.path.glob("judges/*.choice.json")))
+        return self._ways.get((opened.id, opened.stamp + judged), lambda: sampled.ways(opened))
 
 
 _desks: weakref.WeakKeyDictionary[Library, Desk] = weakref.WeakKeyDictionary()

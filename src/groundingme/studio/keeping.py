@@ -1,14 +1,18 @@
-"""A cache of bounded weight in which each thing is made once, however many ask at a time."""
+"""A cache of bounded weight in which each thing is made once, and what tells a change of files."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from pathlib import Path
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+Stamp = tuple[tuple[int, int], ...]
+"""Time of the last change, in nanoseconds, and size, of some files."""
 
 
 class Kept(Generic[K, V]):
@@ -63,3 +67,15 @@ class Kept(Generic[K, V]):
             while self._weight > self._most and len(self._things) > 1:
                 _, gone = self._things.popitem(last=False)
                 self._weight -= self._weigh(gone)
+
+
+def stamp_of(files: Iterable[Path]) -> Stamp:
+    """Time of the last change and size of each file; zeros where there is none."""
+    found = []
+    for file in files:
+        try:
+            known = file.stat()
+            found.append((known.st_mtime_ns, known.st_size))
+        except OSError:
+            found.append((0, 0))
+    return tuple(found)

@@ -30,7 +30,7 @@ from groundingme.stats import Floats
 from groundingme.store import GENERATIONS, MANIFEST, RunFolder, list_runs
 from groundingme.studio.data import Data
 from groundingme.studio.errors import not_found
-from groundingme.studio.keeping import Kept
+from groundingme.studio.keeping import Kept, Stamp, stamp_of
 from groundingme.studio.live import is_running
 from groundingme.studio.settings import Settings
 
@@ -39,9 +39,6 @@ MOST_SAMPLES = 400_000
 """Samples of all opened runs that are held together."""
 _PATIENCE = 10.0
 """A run in progress is read again when this many times as long has passed as reading it took."""
-
-Stamp = tuple[tuple[int, int], ...]
-"""Time of the last change, in nanoseconds, and size, of each file that a run is read from."""
 
 
 class Opened:
@@ -228,18 +225,6 @@ def is_name(id: str) -> bool:
 def run_stamp(path: Path) -> Stamp:
     """What changes where a run does."""
     return stamp_of(path / name for name in (MANIFEST, SAMPLES, GENERATIONS))
-
-
-def stamp_of(files: Iterable[Path]) -> Stamp:
-    """Time of the last change and size of each file; zeros where there is none."""
-    found = []
-    for file in files:
-        try:
-            known = file.stat()
-            found.append((known.st_mtime_ns, known.st_size))
-        except OSError:
-            found.append((0, 0))
-    return tuple(found)
 
 
 def _column(values: Iterable[float | None]) -> Floats:

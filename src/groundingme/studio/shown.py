@@ -9,23 +9,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from groundingme import geometry, slices, taxonomy
+from groundingme import slices, taxonomy
 from groundingme.mistakes import KINDS, other_objects
 from groundingme.protocols import FAILED, OUTCOMES, UNPARSED
 from groundingme.registry import unknown
-from groundingme.report.trajectories import reason
-from groundingme.scale.trajectories import Trajectories, clusters, gather, sizes
-from groundingme.schema import Box, Generation
+from groundingme.schema import Generation
 from groundingme.stats import Floats
 from groundingme.studio.board import share
 from groundingme.studio.library import Opened
+from groundingme.studio.sampled import LONGEST, several
 from groundingme.studio.spans import spans
 
 ORDERS = ("id", "iou", "confidence", "tokens", "latency", "description")
 """How samples can be sorted; with `-` before it the other way round. `id`: as in the data set."""
-
-LONGEST = 200_000
-"""Characters of a reply or of reasoning that are sent."""
 
 Pictured = Callable[[str], str]
 """The key of a sample's picture by the sample's id."""
@@ -124,6 +120,8 @@ def sample_item(opened: Opened, row: int, pictured: Pictured) -> dict[str, Any]:
         "latency": one.latency if one and not one.failure else None,
         "target": None if opened.entry.scores.negatives[row] else sample.target,
         "box": score.box,
+        "width": sample.width or None,
+        "height": sample.height or None,
         "picture": pictured(sample.id) if has_picture else None,
     }
 
@@ -155,75 +153,9 @@ def sample_page(opened: Opened, row: int, pictured: Pictured) -> dict[str, Any]:
         "width": width or None,
         "height": height or None,
         "others": [{"box": other.box, "name": other.name} for other in other_objects(sample)],
-        "trajectories": _trajectories(opened, row),
-        "verdicts": _verdicts(opened, sample.id),
+        **several(opened, row),
         "spans": [] if one.failure else spans(sample, one, opened.run.coords),
     }
-
-
-def _trajectories(opened: Opened, row: int) -> list[dict[str, Any]]:
-    """Every trajectory of a sample, read as the strict protocol does; none of a run with one."""
-    sample = opened.samples[row]
-    if opened.n < 2:
-        return []
-    said = {(sample.id, k): one for k, one in opened.trajectories.get(sample.id, {}).items()}
-    t = gather([sample], said, opened.n, opened.run.coords)
-    groups = _groups(t)
-    right, ious = t.right()[0], _ious(t)
-    found = []
-    for k in range(t.n):
-        one = said.get((sample.id, k)) or Generation(id=sample.id, failure="not-asked")
-        found.append(
-            {
-                "index": k,
-                "text": one.text[:LONGEST],
-                "reasoning": one.reasoning[:LONGEST],
-                "failure": one.failure,
-                "outcome": OUTCOMES[t.outcome[0, k]],
-                "box": _box(t.boxes[0, k]),
-                "iou": None if t.negatives[0] else ious[k],
-                "right": bool(right[k]),
-                "cluster": groups[k],
-                "confidence": one.confidence,
-                "tokens": one.completion_tokens,
-            }
-        )
-    return found
-
-
-def _groups(t: Trajectories) -> list[int | None]:
-    """Number of each trajectory's cluster, the largest being 0; None where it gives no answer."""
-    label = clusters(t)
-    size = sizes(label)[0]
-    leaders = sorted(set(label[0].tolist()) - {-1}, key=lambda at: (-size[at], at))
-    return [leaders.index(at) if at >= 0 else None for at in label[0].tolist()]
-
-
-def _ious(t: Trajectories) -> list[float]:
-    found = geometry.iou(t.boxes[0], np.repeat(t.targets, t.n, axis=0))
-    return [float(one) for one in found]
-
-
-def _box(edges: NDArray[np.float64]) -> Box | None:
-    if not np.isfinite(edges).all():
-        return None
-    x1, y1, x2, y2 = edges.tolist()
-    return x1, y1, x2, y2
-
-
-def _verdicts(opened: Opened, id: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "judge": judge,
-            "first": one.first,
-            "second": one.second,
-            "winner": one.winner,
-            "failure": one.failure,
-            "reason": " ".join(filter(None, map(reason, one.replies))),
-            "words": "\n\n".join(filter(None, one.replies))[:LONGEST],
-        }
-        for judge, one in opened.verdicts().get(id, [])
-    ]
 
 
 def matrix(opened: Opened) -> list[dict[str, Any]]:
@@ -270,8 +202,17 @@ def run_page(opened: Opened, protocols: Sequence[str]) -> dict[str, Any]:
         "efforts": slices.efforts(opened.entry.scores, opened.entry.generations),
         "trajectories": opened.n,
         "taxonomy": [[row.l1, row.l2, row.tests] for row in taxonomy.SUBTASKS],
-        "notes": [*filter(None, [opened.result.difference]), *opened.result.notes],
+        "notes": _notes(opened),
     }
+
+
+def _notes(opened: Opened) -> list[str]:
+    found = [*filter(None, [opened.result.difference]), *opened.result.notes]
+    if opened.n > 1:
+        found.append(
+            f"this run holds {opened.n} trajectories of each sample; its figures are of the first"
+        )
+    return found
 
 
 def neighbours(opened: Opened, chosen: Filter, row: int) -> dict[str, Any]:

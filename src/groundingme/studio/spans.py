@@ -23,6 +23,9 @@ _FOUR = re.compile(
     rf"[\[(<>]{{1,3}}+[\s\"']{{0,4}}+{_NUMBER}{_BETWEEN}{_NUMBER}{_BETWEEN}{_NUMBER}{_BETWEEN}"
     rf"{_NUMBER}[\s\"']{{0,4}}+[\])<]{{1,3}}+"
 )
+_TWO_POINTS = re.compile(
+    rf"\(?{_NUMBER},\s?{_NUMBER}\)?\s{{1,3}}(?:to|and|-|–|->)\s{{1,3}}\(?{_NUMBER},\s?{_NUMBER}\)?"
+)
 _LOCATED = re.compile(r"(?:<\|?loc_?(\d{1,5})\|?>\s?){4}")
 _ROOM = 0.02
 """Share of a side by which a box may leave its picture and still be taken for one."""
@@ -67,9 +70,10 @@ def _span(field: str, start: int, end: int, box: Box) -> dict[str, Any]:
 
 
 def _fours(text: str) -> Iterator[tuple[int, int, Box]]:
-    for match in _FOUR.finditer(text):
-        a, b, c, d = map(float, match.groups())
-        yield *match.span(), (a, b, c, d)
+    for pattern in (_FOUR, _TWO_POINTS):
+        for match in pattern.finditer(text):
+            a, b, c, d = map(float, match.groups())
+            yield *match.span(), (a, b, c, d)
     for match in _LOCATED.finditer(text):
         a, b, c, d = map(float, re.findall(r"\d+", match[0])[-4:])
         yield *match.span(), (a, b, c, d)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from groundingme import images
-from groundingme.store import write_atomically
+from groundingme.store import kept, write_atomically
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -155,19 +155,22 @@ class Tiles:
 
     def _write_level(self, folder: Path, picture: Image.Image) -> None:
         """All tiles of a level, in a folder that takes its name when they are there."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+        if folder.is_dir():
+            return
         written = 0
-        try:
-            for column, row, box in _windows(picture.size):
-                data = _encode(picture.crop(box))
-                (part / f"{column}_{row}.jpg").write_bytes(data)
-                written += len(data)
-            with suppress(OSError):
-                # Another process may have been faster; its tiles are the same.
-                part.rename(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        with kept(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+            try:
+                for column, row, box in _windows(picture.size):
+                    data = _encode(picture.crop(box))
+                    (part / f"{column}_{row}.jpg").write_bytes(data)
+                    written += len(data)
+                with suppress(OSError):
+                    # Another process may have been faster; its tiles are the same.
+                    part.rename(folder)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
         self._count(written)
 
     def _made(self, digest: str, path: Path, make: Callable[[], None]) -> bytes:
@@ -177,7 +180,8 @@ class Tiles:
             with suppress(FileNotFoundError):
                 return self._used(path)
             make()
-            return self._used(path)
+            with kept(path):
+                return self._used(path)
 
     def _used(self, path: Path) -> bytes:
         data = path.read_bytes()
@@ -192,8 +196,9 @@ class Tiles:
         return self._folder.joinpath(*path.relative_to(self._folder).parts[:2])
 
     def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
+        with kept(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
         self._count(len(data))
 
     def _count(self, written: int) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query
@@ -13,7 +14,8 @@ from fastapi.responses import Response, StreamingResponse
 
 from groundingme.evaluation import check_protocol
 from groundingme.protocols import PROTOCOLS
-from groundingme.studio import comparing, sheets, shown
+from groundingme.schema import Sample
+from groundingme.studio import comparing, sampled, sheets, shown
 from groundingme.studio.board import PATIENCE, Board, Line
 from groundingme.studio.context import Studio, studio
 from groundingme.studio.desk import Desk, desk
@@ -41,13 +43,14 @@ def chosen(
     l1: Text = "",
     l2: Text = "",
     outcome: Text = "",
-    right: bool | None = None,
+    right: Literal["", "true", "false"] = "",
     kind: Text = "",
     query: Text = "",
     order: Text = "id",
 ) -> Filter:
     """Which samples, and in which order."""
-    return Filter(l1=l1, l2=l2, outcome=outcome, right=right, kind=kind, query=query, order=order)
+    wanted = right == "true" if right else None
+    return Filter(l1=l1, l2=l2, outcome=outcome, right=wanted, kind=kind, query=query, order=order)
 
 
 Chosen = Annotated[Filter, Depends(chosen)]
@@ -60,7 +63,8 @@ def reply(value: Any) -> Response:
 
 def sheet(name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Response:
     """CSV to download, written while it is sent."""
-    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    headers = {"Content-Disposition": f'attachment; filename="{safe}.csv"'}
     return StreamingResponse(
         sheets.lines(columns, rows), media_type="text/csv; charset=utf-8", headers=headers
     )
@@ -147,6 +151,20 @@ def sheet_of_rows(id: str, parts: Parts, protocol: Protocol = "strict") -> Respo
     """Accuracy by category and subtask as CSV."""
     opened = parts.library.open(id, protocol)
     return sheet(f"{id}-subtasks", shown.MATRIX_COLUMNS, shown.matrix(opened))
+
+
+@router.get("/runs/{id}/selectors")
+def selectors_of_run(id: str, parts: Parts, on: OnDesk) -> Response:
+    """What each way to choose among several trajectories is worth; empty in a run with one each."""
+    found = on.ways(parts.library.open(id))
+    return reply({"items": found, "total": len(found)})
+
+
+@router.get("/runs/{id}/selectors.csv", response_class=Response)
+def sheet_of_selectors(id: str, parts: Parts, on: OnDesk) -> Response:
+    """The same as CSV."""
+    found = on.ways(parts.library.open(id))
+    return sheet(f"{id}-selectors", sampled.SELECTOR_COLUMNS, found)
 
 
 def _pictured(parts: Studio, id: str) -> Pictured:
@@ -282,6 +300,26 @@ def list_of_datasets(parts: Parts, offset: Offset = 0, limit: Limit = 200) -> Re
     return reply({"items": page, "total": len(found)})
 
 
+def _found(parts: Studio, name: str, query: str) -> list[Sample]:
+    wanted = query.casefold()
+    dataset = parts.library.data.find(name)
+    return [one for one in dataset if wanted in f"{one.id}\n{one.description}".casefold()]
+
+
+def _sample(one: Sample, picture: str | None) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "description": one.description,
+        "l1": one.subtask_l1,
+        "l2": one.subtask_l2,
+        "target": one.target,
+        "width": one.width or None,
+        "height": one.height or None,
+        "problem": one.problem,
+        "picture": picture,
+    }
+
+
 @router.get("/datasets/{name:path}/samples")
 def samples_of_dataset(
     name: str,
@@ -292,25 +330,16 @@ def samples_of_dataset(
     limit: Limit = 200,
 ) -> Response:
     """Samples of a data set."""
-    dataset = parts.library.data.find(name)
-    wanted = query.casefold()
-    found = (
-        [one for one in dataset if wanted in f"{one.id}\n{one.description}".casefold()]
-        if wanted
-        else dataset.samples
-    )
+    found = _found(parts, name, query)
     page = [
-        {
-            "id": one.id,
-            "description": one.description,
-            "l1": one.subtask_l1,
-            "l2": one.subtask_l2,
-            "target": one.target,
-            "width": one.width or None,
-            "height": one.height or None,
-            "problem": one.problem,
-            "picture": parts.pictures.key("data", name, one.id) if one.image else None,
-        }
+        _sample(one, parts.pictures.key("data", name, one.id) if one.image else None)
         for one in found[offset : offset + limit]
     ]
-    return reply({"items": page, "total": len(found), "source": dataset.name})
+    return reply({"items": page, "total": len(found)})
+
+
+@router.get("/datasets/{name:path}/samples.csv", response_class=Response)
+def sheet_of_dataset(name: str, parts: Parts, query: Text = "") -> Response:
+    """All of them as CSV."""
+    columns = ("id", "description", "l1", "l2", "target:box", "width", "height", "problem")
+    return sheet("samples", columns, (_sample(one, None) for one in _found(parts, name, query)))
