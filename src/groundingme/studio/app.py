@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 import groundingme
 from groundingme.errors import GroundingMEError, UsageError
-from groundingme.studio import people
+from groundingme.studio import people, projects
 from groundingme.studio.api import ask as ask_api
 from groundingme.studio.api import people as people_api
 from groundingme.studio.api import pictures as pictures_api
@@ -60,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
         pictures=Pictures(settings),
         database=database,
     )
+    projects.register(parts)
 
     @contextlib.asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -127,7 +128,10 @@ async def _bounded(request: Request, call_next: Next) -> Response:
     """Refuses bodies that are too long before they are read."""
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > MAX_UPLOAD:
-        error = {"kind": "too-large", "message": f"expected at most {MAX_UPLOAD} bytes, got {length}"}
+        error = {
+            "kind": "too-large",
+            "message": f"expected at most {MAX_UPLOAD} bytes, got {length}",
+        }
         return JSONResponse({"error": error}, 413)
     return await call_next(request)
 

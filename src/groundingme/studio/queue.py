@@ -1,0 +1,221 @@
+"""Which items there are for a person, who looks at one now, and what of it may be seen.
+
+An item is given to as many people as the project's overlap says. One that somebody was given and
+did not begin within `LEASE` is given to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.dialects import postgresql, sqlite
+
+from groundingme.studio.database import now
+from groundingme.studio.models import Annotation, Assignment, Item, Project, Visit
+from groundingme.studio.models import Person as PersonRow
+from groundingme.studio.people import Person
+from groundingme.studio.work import DECIDED
+
+LEASE = timedelta(minutes=30)
+HERE = timedelta(seconds=30)
+"""After which somebody who said nothing more has gone."""
+
+
+def is_hidden(project: Project, item: Item, who: Person, mine: str | None, given: bool) -> bool:
+    """Whether a person must not see the others' work on an item yet.
+
+    Args:
+        project: Of the item.
+        item: The item.
+        who: Who asks.
+        mine: State of their own annotation; None where there is none.
+        given: Whether the item was given to them.
+    """
+    if not project.blind or item.status in DECIDED:
+        return False
+    if project.kind == "presence" and not who.may("reviewer"):
+        return True
+    return mine != "submitted" and (not who.may("reviewer") or given or mine is not None)
+
+
+def shown_status(project: Project, who: Person) -> sa.ColumnElement[str]:
+    """The status as a person may see it: in a blind project their own, until it is decided.
+
+    The query must join `Annotation` as the person's own.
+    """
+    if not project.blind or who.may("reviewer"):
+        return Item.status.expression
+    return sa.case(
+        (Item.status.in_(DECIDED), Item.status),
+        (Annotation.state == "submitted", "annotated"),
+        (Annotation.state == "skipped", "skipped"),
+        else_="open",
+    )
+
+
+def listed(
+    session: orm.Session,
+    project: Project,
+    who: Person,
+    *,
+    mine: bool = False,
+    status: str = "",
+    l1: str = "",
+    l2: str = "",
+    label: str = "",
+    offset: int = 0,
+    limit: int = 200,
+) -> tuple[list[tuple[Item, str, str | None]], int]:
+    """Items with their status and the state of the person's own annotation; and how many."""
+    shown = shown_status(project, who)
+    columns: Any = (Item, shown, Annotation.state)
+    wanted = _mine(sa.select(*columns), who).where(Item.project_id == project.id)
+    if mine:
+        wanted = wanted.where(sa.or_(Annotation.id.is_not(None), _given(who)))
+    if status:
+        wanted = wanted.where(shown == status)
+    for column, value in ((Item.subtask_l1, l1), (Item.subtask_l2, l2), (Item.label, label)):
+        if value and project.kind != "presence":
+            wanted = wanted.where(column == value)
+    total = session.scalar(sa.select(sa.func.count()).select_from(wanted.subquery())) or 0
+    rows = session.execute(wanted.order_by(Item.order).offset(offset).limit(limit))
+    return [(one, said, state) for one, said, state in rows], total
+
+
+def following(
+    session: orm.Session, project: Project, status: str, after: int | None
+) -> Item | None:
+    """The next item of a status, for reviewers; after the last comes the first."""
+    wanted = sa.select(Item).where(Item.project_id == project.id, Item.status == status)
+    return _one(session, wanted, _order(session, project, after), after)
+
+
+def take(
+    session: orm.Session, project: Project, who: Person, after: int | None, *, give: bool = True
+) -> Item | None:
+    """The next item for a person to annotate: what they have begun, or else a fresh one.
+
+    Args:
+        session: Of `Database.write` where `give`.
+        project: Its row is locked, so that no item is given away twice.
+        who: The person.
+        after: Id of the item before them, which is not given again; None to start.
+        give: Whether the item is noted as theirs.
+    """
+    if give:
+        session.execute(sa.select(Project.id).where(Project.id == project.id).with_for_update())
+    order = _order(session, project, after)
+    begun = (
+        _mine(sa.select(Item), who)
+        .where(Item.project_id == project.id, Item.status == "open")
+        .where(sa.or_(Annotation.state == "draft", sa.and_(Annotation.id.is_(None), _given(who))))
+    )
+    ahead = begun if after is None else begun.where(Item.order > order)
+    return (
+        _one(session, ahead, order, after)
+        or _fresh(session, project, who, order, after, give)
+        or _one(session, begun, order, after)
+    )
+
+
+def _fresh(
+    session: orm.Session, project: Project, who: Person, order: int, after: int | None, give: bool
+) -> Item | None:
+    since = (datetime.now(UTC) - LEASE).isoformat(timespec="microseconds")
+    begun = sa.exists().where(
+        Annotation.item_id == Assignment.item_id, Annotation.person_id == Assignment.person_id
+    )
+    taken = (
+        sa.select(sa.func.count())
+        .select_from(Assignment)
+        .where(Assignment.item_id == Item.id, sa.or_(Assignment.created > since, begun))
+        .correlate(Item)
+        .scalar_subquery()
+    )
+    wanted = (
+        _mine(sa.select(Item), who)
+        .where(Item.project_id == project.id, Item.status == "open", Annotation.id.is_(None))
+        .where(~_given(who), taken < project.overlap)
+    )
+    found = _one(session, wanted, order, after)
+    if found is not None and give:
+        assign(session, found.id, who.id)
+    return found
+
+
+def assign(session: orm.Session, item_id: int, person_id: int) -> None:
+    """Notes that an item was given to a person, if it was not before."""
+    _upsert(session, Assignment, {"item_id": item_id, "person_id": person_id}, created=now())
+
+
+def assigned(session: orm.Session, items: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """Who has each item: `{"id", "name"}`."""
+    found: dict[int, list[dict[str, Any]]] = {one: [] for one in items}
+    rows = session.execute(
+        sa.select(Assignment.item_id, PersonRow.id, PersonRow.name)
+        .join(PersonRow, PersonRow.id == Assignment.person_id)
+        .where(Assignment.item_id.in_(items))
+        .order_by(Assignment.id)
+    )
+    for item, id, name in rows:
+        found[item].append({"id": id, "name": name})
+    return found
+
+
+def come(session: orm.Session, item_id: int, who: Person) -> None:
+    """Notes that a person has an item before them."""
+    _upsert(session, Visit, {"item_id": item_id, "person_id": who.id}, seen=now())
+
+
+def present(session: orm.Session, item_id: int, who: Person) -> list[dict[str, Any]]:
+    """The others who have an item before them: `{"id", "name", "seen"}`."""
+    since = (datetime.now(UTC) - HERE).isoformat(timespec="microseconds")
+    rows = session.execute(
+        sa.select(PersonRow.id, PersonRow.name, Visit.seen)
+        .join(PersonRow, PersonRow.id == Visit.person_id)
+        .where(Visit.item_id == item_id, Visit.seen > since, Visit.person_id != who.id)
+        .order_by(PersonRow.name)
+    )
+    return [{"id": id, "name": name, "seen": seen} for id, name, seen in rows]
+
+
+def _mine(wanted: sa.Select[Any], who: Person) -> sa.Select[Any]:
+    return wanted.outerjoin(
+        Annotation, sa.and_(Annotation.item_id == Item.id, Annotation.person_id == who.id)
+    )
+
+
+def _given(who: Person) -> sa.ColumnElement[bool]:
+    return sa.exists().where(Assignment.item_id == Item.id, Assignment.person_id == who.id)
+
+
+def _order(session: orm.Session, project: Project, after: int | None) -> int:
+    if after is None:
+        return -1
+    found = session.scalar(
+        sa.select(Item.order).where(Item.id == after, Item.project_id == project.id)
+    )
+    return -1 if found is None else found
+
+
+def _one(
+    session: orm.Session, wanted: sa.Select[Any], order: int, after: int | None
+) -> Item | None:
+    """The first in order after a place, going round; never the item at that place."""
+    if after is not None:
+        wanted = wanted.where(Item.id != after)
+    found: Item | None = session.scalar(wanted.order_by(Item.order <= order, Item.order).limit(1))
+    return found
+
+
+def _upsert(session: orm.Session, table: type[Any], key: dict[str, int], **values: Any) -> None:
+    kind = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    session.execute(
+        kind.insert(table)
+        .values(**key, **values)
+        .on_conflict_do_update(index_elements=list(key), set_=values)
+    )
