@@ -70,7 +70,7 @@ export function send(method, path, body, { signal, keepalive } = {}) {
 // Answers that were read, newest last. A page that was just seen is shown again at once.
 const KEPT = 80;
 const kept = new Map();
-function keep(path, value) {
+export function keep(path, value) {
   kept.delete(path);
   kept.set(path, value);
   if (kept.size > KEPT) kept.delete(kept.keys().next().value);
@@ -118,17 +118,17 @@ export function useGet(path, { final = false } = {}) {
   };
 }
 
-// Calls `heard` with each document of a stream of events while `path` is set.
+// Calls `heard` with each document of a stream of events while `path` is set; the last event is
+// named `end`.
 export function useEvents(path, heard) {
   const latest = useRef(heard);
   latest.current = heard;
   useEffect(() => {
     if (!path) return undefined;
     const source = new EventSource(path);
-    const take = (event) => latest.current(JSON.parse(event.data), event.type);
+    const take = (event) => latest.current(JSON.parse(event.data));
     source.onmessage = take;
-    source.addEventListener("progress", take);
-    source.addEventListener("done", (event) => { source.close(); if (event.data) take(event); });
+    source.addEventListener("end", (event) => { source.close(); take(event); });
     return () => source.close();
   }, [path]);
 }
