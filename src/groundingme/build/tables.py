@@ -38,7 +38,9 @@ def write(path: Path, records: Sequence[Record], kind: type[Record]) -> None:
     table = (_pictures_out if kind is Picture else _targets_out)(cast("Any", records))
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        pq.write_table(table, temporary, compression="zstd")
+        # Numbers that hardly repeat are not worth a dictionary.
+        repeated = ["labels.list.element", "tags.list.element"] if kind is Picture else True
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=repeated)
         temporary.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -93,16 +95,13 @@ def _damaged(path: Path, error: Exception) -> DataError:
     )
 
 
-def _lists(values: Any, lengths: Sequence[int], dictionary: bool = False) -> Any:
+def _lists(values: Any, lengths: Sequence[int]) -> Any:
     """A column of lists from the values of all rows one after another."""
     import pyarrow as pa
 
     offsets = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
-    inner = pa.array(values)
-    return pa.ListArray.from_arrays(
-        pa.array(offsets), inner.dictionary_encode() if dictionary else inner
-    )
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
 def _pictures_out(pictures: Sequence[Picture]) -> Any:
@@ -127,17 +126,12 @@ def _pictures_out(pictures: Sequence[Picture]) -> Any:
         return np.concatenate([empty, *(getattr(one, name) for one in found)])
 
     boxes = joined("boxes", np.empty((0, 4)))
-    rows = pa.ListArray.from_arrays(
-        pa.array(np.arange(0, 4 * len(boxes) + 1, 4, dtype=np.int32)), pa.array(boxes.ravel())
-    )
-    offsets = np.zeros(len(lengths) + 1, np.int32)
-    np.cumsum(lengths, out=offsets[1:])
-    columns["boxes"] = pa.ListArray.from_arrays(pa.array(offsets), rows)
+    columns["boxes"] = _lists(_lists(pa.array(boxes.ravel()), [4] * len(boxes)), lengths)
     labels = pa.array([label for one in found for label in one.labels], pa.string())
-    columns["labels"] = pa.ListArray.from_arrays(pa.array(offsets), labels)
-    columns["scores"] = _lists(joined("scores", np.empty(0)), lengths)
-    columns["fates"] = _lists(joined("fates", np.empty(0, np.int8)), lengths)
-    columns["subtasks"] = _lists(joined("subtasks", np.empty(0, np.int32)), lengths)
+    columns["labels"] = _lists(labels, lengths)
+    columns["scores"] = _lists(pa.array(joined("scores", np.empty(0))), lengths)
+    columns["fates"] = _lists(pa.array(joined("fates", np.empty(0, np.int8))), lengths)
+    columns["subtasks"] = _lists(pa.array(joined("subtasks", np.empty(0, np.int32))), lengths)
     return pa.table(columns)
 
 
