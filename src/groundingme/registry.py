@@ -16,6 +16,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import threading
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
@@ -49,7 +50,9 @@ class Registry(Generic[T]):
         self.kind = kind
         self._package = package
         self._entries: dict[str, T] = {}
+        self._loading = False
         self._loaded = False
+        self._lock = threading.RLock()
 
     def register(self, name: str, entry: T) -> T:
         """Adds an entry and returns it; a second one of the same name replaces the first."""
@@ -80,7 +83,12 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
-            importlib.import_module(f"{self._package}.{module.name}")
+        # Another thread waits until all names are there; a module that is being imported does not.
+        with self._lock:
+            if self._loading:
+                return
+            self._loading = True
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+                importlib.import_module(f"{self._package}.{module.name}")
+            self._loaded = True
