@@ -317,6 +317,13 @@ def test_status_and_look(source: Path, tmp_path: Path) -> None:
         assert code == 0, said
         with Image.open(out) as picture:
             assert picture.width > 400
+    out = tmp_path / "policies.png"
+    code, said = command("build", "look", *place, "--policies", "--out", str(out))
+    assert code == 0, said
+    assert out.exists()
+    code, said = command("build", "look", *place, "--policies", "--picture", "no-such")
+    assert code == 2
+    assert "expected the picture 'no-such'" in said
     code, said = command("build", "look", *place, "--stage", "dedupe", "--dropped")
     assert code == 2
     assert "got none; show others" in said

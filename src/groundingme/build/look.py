@@ -66,6 +66,37 @@ def sheet(
     return tiled([_drawn(one) for one in records[:count]])
 
 
+def policies(build: Build, picture: str = "") -> Image.Image:
+    """One picture of the build with what each suppression policy keeps of its boxes.
+
+    Args:
+        build: Where `detect` ran.
+        picture: Id of the picture; "" for the one of which `suppress` turned down most boxes.
+
+    Raises:
+        UsageError: There is no such picture.
+        ImageError: It cannot be opened any more.
+    """
+    from groundingme.build.policies import draw_policies
+
+    place = build.places["suppress"]
+    found = [one for path in place.shards() for one in place.read(path) if one.goes_on]
+    if picture:
+        found = [one for one in found if one.id == picture]
+    if not found:
+        which = f"the picture {picture!r}" if picture else "pictures"
+        raise UsageError(
+            f"expected {which} after suppress, got none; run that stage, or name another"
+        )
+    one = max(found, key=lambda each: int((each.found.fates != KEPT).sum()))
+    return draw_policies(
+        images.open_upright(locate(one.where).read()),
+        one.found.boxes,
+        one.found.labels,
+        one.found.scores,
+    )
+
+
 def tiled(pictures: Sequence[Image.Image]) -> Image.Image:
     """Pictures of one width in rows, about as wide as high."""
     from PIL import Image

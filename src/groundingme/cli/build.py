@@ -76,7 +76,10 @@ def build_options(command: Any) -> Any:
         click.option("--push", metavar="OWNER/NAME", help="Upload what was published to the Hub."),
         click.option("--retry-failed", is_flag=True, help="Try again what failed earlier."),
         click.option("--cache", is_flag=True, help="Replies paid for once are not asked again."),
-        click.option("--budget", type=click.FloatRange(0), help="Most US dollars that models may cost, in each stage."),
+        click.option(
+            "--budget", type=click.FloatRange(0),
+            help="Most US dollars that models may cost, in each stage.",
+        ),
         click.option("--ray-address", help="Of a Ray cluster; else one here."),
         click.option(
             "--gpus-per-worker", type=click.FloatRange(0), default=0.0, help="With --engine ray."
@@ -156,21 +159,38 @@ def status_command(as_json: bool, **settings: Any) -> None:
 @click.option("-n", "count", type=click.IntRange(1), default=12, show_default=True)
 @click.option("--seed", type=int, default=0, help="Of which are shown.")
 @click.option("--dropped", is_flag=True, help="Show what the stage turned down.")
+@click.option(
+    "--policies",
+    is_flag=True,
+    help="Show one picture with what each suppression policy keeps of its boxes.",
+)
+@click.option("--picture", default="", help="With --policies: which one. Default: the fullest.")
 @place_options
 def look_command(
-    stage: str | None, out: str, count: int, seed: int, dropped: bool, **settings: Any
+    stage: str | None,
+    out: str,
+    count: int,
+    seed: int,
+    dropped: bool,
+    policies: bool,
+    picture: str,
+    **settings: Any,
 ) -> None:
     """Draw a contact sheet of what a stage made."""
-    from groundingme.build.look import sheet
+    from groundingme.build import look
     from groundingme.errors import UsageError
 
     build = _open(**settings)
+    if policies:
+        save_picture(look.policies(build, picture), out)
+        click.echo(out)
+        return
     done = [name for name, place in build.places.items() if place.shards()]
     if not done:
         raise UsageError(f"expected a build in {build.work}, got none; groundingme build run first")
     if stage and stage not in done:
         raise UsageError(f"expected a stage that has run ({', '.join(done)}), got {stage!r}")
-    save_picture(sheet(build, stage or done[-1], count=count, seed=seed, dropped=dropped), out)
+    save_picture(look.sheet(build, stage or done[-1], count=count, seed=seed, dropped=dropped), out)
     click.echo(out)
 
 
