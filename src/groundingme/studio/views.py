@@ -66,6 +66,7 @@ def light(
     return {
         **told,
         "name": one.name,
+        "box": one.target["box"],
         "label": one.label,
         "subtask_l1": one.subtask_l1,
         "subtask_l2": one.subtask_l2,

@@ -24,23 +24,9 @@ export const whole = (document) => ({
   ...EMPTY, ...document, criteria: { ...NO_CRITERIA, ...document?.criteria },
 });
 
-/** What a person's annotation starts from: the proposal of the build. */
-export function proposed(item) {
-  return whole({
-    box: item.proposal?.box ?? null,
-    description: item.draft ?? "",
-    subtask_l1: item.subtask_l1 ?? "",
-    subtask_l2: item.subtask_l2 ?? "",
-    rejection: item.rejection ?? null,
-  });
-}
-
-/** The annotation of a person in an item as the API gives it; undefined where there is none. */
-export const annotationOf = (item, person) =>
-  item.annotations?.find((one) => (one.person?.id ?? one.person) === person);
-
-/** The document of an annotation of the API. */
-export const documentOf = (annotation) => whole(annotation.annotation ?? annotation.document ?? annotation);
+/** The document in what the API says of an annotation, which holds more: its version, whose it is. */
+export const documentOf = (annotation) =>
+  Object.fromEntries(Object.keys(EMPTY).map((name) => [name, whole(annotation)[name]]));
 
 // Keepers of items that were left before all was saved: they go on until it is.
 const unfinished = new Map();
@@ -67,10 +53,7 @@ class Clock {
   }
 }
 
-function startOf(item, person) {
-  const found = annotationOf(item, person);
-  return { version: found?.version ?? 0, document: found ? documentOf(found) : proposed(item) };
-}
+const startOf = ({ mine }) => ({ version: mine.version, document: documentOf(mine) });
 
 /**
  * The annotation of the item that is open.
@@ -90,18 +73,19 @@ export function useAnnotation(item, person) {
   told.current = tabs;
 
   if (item && held.id !== item.id) {
-    const start = startOf(item, person);
+    const start = startOf(item);
     const clock = new Clock();
     held.leave?.();
     held.id = item.id;
     held.past = [];
     held.future = [];
     held.step = { tag: "", at: 0 };
-    held.clock = clock;
+    const timed = (document) => ({ ...document, seconds: start.document.seconds + clock.seconds() });
+    held.timed = timed;
     held.keeper = unfinished.get(item.id) ?? new Keeper({
       person, item: item.id, ...start,
       send: (version, document, last) => send("PUT", at`/api/items/${item.id}/annotation`, {
-        version, annotation: { ...document, seconds: start.document.seconds + clock.seconds() },
+        version, annotation: timed(document),
       }, { keepalive: last }),
       changed: () => {},
     });
@@ -125,14 +109,14 @@ export function useAnnotation(item, person) {
     setLeft(null);
     let here = true;
     told.current.living().then((living) => {
-      if (here) takeUp(keeper, leftovers(person, item.id, living), setLeft);
+      if (here && !item.closed) takeUp(keeper, leftovers(person, item.id, living), setLeft);
     });
     return () => { here = false; };
   }, [item?.id]);
   useEffect(() => {
     // The item was read anew: what another person or tab has saved comes in, if nothing is unsaved.
     if (!item) return;
-    const { version, document } = startOf(item, person);
+    const { version, document } = startOf(item);
     if (keeper.adopt(version, document)) redraw();
   }, [item]);
 
@@ -162,8 +146,11 @@ export function useAnnotation(item, person) {
     undo: back("past", "future"), redo: back("future", "past"),
     current: () => keeper.current,
     flush: () => keeper.flush(),
+    // Saves and submits, or skips, at once. True when the server has it.
+    finish: (what) => keeper.finish((version, document) => send("POST", at`/api/items/${item.id}/${what}`, {
+      version, annotation: held.timed(document),
+    })),
     resolve: (document) => { held.past = [...held.past, keeper.current]; return keeper.resolve(document); },
-    moved: (version) => { keeper.version = version; },
     drop: () => {
       if (!left) return;
       discard(left);

@@ -8,14 +8,17 @@ import { whole } from "./annotation.js";
 import { FIELDS, sameField } from "./keeper.js";
 import { Told } from "./merge.js";
 
-const inner = (document) => document?.annotation ?? document;
+const inner = (told) => told?.document ?? told;
+
+// Kind of the events that keep what came too late.
+const LATE = "conflict";
 
 function Change({ event, undo, busy }) {
   const [before, after] = [whole(inner(event.before)), whole(inner(event.after))];
   const changed = event.after ? FIELDS.filter(([name]) => !sameField(before, after, name)) : [];
   return html`
     <li class="an-event">
-      <div class="an-row"><b>${event.person?.name ?? event.person ?? "import"}</b><span class="chip">${event.kind}</span>
+      <div class="an-row"><b>${event.name || "import"}</b><span class="chip">${event.kind}</span>
         <span class="soft an-grow">${time(event.time)}</span>
         ${undo && html`<button type="button" class="an-small" disabled=${busy} onClick=${undo}>Undo</button>`}</div>
       ${changed.map(([name, word]) => html`
@@ -24,9 +27,11 @@ function Change({ event, undo, busy }) {
 }
 
 export function HistoryDialog({ item, close }) {
-  const { data, error, reload } = useGet(at`/api/items/${item}/history?limit=200`);
+  const { data, error, reload } = useGet(at`/api/items/${item}/history`);
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
+  // Only the last change of what it changed can be taken back.
+  const isLast = (event) => event.kind !== LATE && data.items.find((one) => one.subject === event.subject) === event;
   const undo = (event) => async () => {
     setBusy(true);
     try {
@@ -45,6 +50,6 @@ export function HistoryDialog({ item, close }) {
       ${!data && !error && html`<${Loading} />`}
       ${data && (data.items.length === 0 ? html`<p class="soft">Nothing was changed yet.</p>` : html`
         <ol class="an-history">${data.items.map((event) => html`
-          <${Change} key=${event.id} event=${event} busy=${busy} undo=${event.undoable === false ? null : undo(event)} />`)}</ol>`)}
+          <${Change} key=${event.id} event=${event} busy=${busy} undo=${isLast(event) && undo(event)} />`)}</ol>`)}
     </${Dialog}>`;
 }

@@ -1,6 +1,6 @@
 // The one screen: the picture with its box, and all that is said of it, by keys.
 import { html, names, useEffect, useMemo, useRef, useState } from "../core/dom.js";
-import { at, forget, prefetch, send, useGet } from "../core/api.js";
+import { at, forget, prefetch, useGet } from "../core/api.js";
 import { useKeys } from "../core/keys.js";
 import { navigate } from "../core/router.js";
 import { useSession } from "../core/session.js";
@@ -15,19 +15,32 @@ import { Act, BoxPart, CriteriaPart, DescriptionPart, NotePart, RejectionPart, S
 import { NeedsPerson } from "./person.js";
 import { Picture } from "./picture.js";
 import { usePresence } from "./presence.js";
-import { CRITERIA, KINDS, SUBTASKS } from "./subtasks.js";
+import { CRITERIA, SUBTASKS, kindAfter, likelyKind, withKind } from "./subtasks.js";
 import { following, itemAddress, preceding, useProject, visited } from "./walk.js";
 
 const NUDGES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** What the next item needs, before it is wanted. */
+/** The next item, and all that it needs, before it is wanted. */
 async function makeReady(project, item, filters) {
   const next = await following(project, item, filters);
-  if (!next) return;
-  const document = await prefetch(at`/api/items/${next}`);
-  if (!document) return;
-  prefetchPicture(document.picture);
-  prefetchTiles(document.picture, document);
+  const document = next && await prefetch(at`/api/items/${next}`);
+  if (document) {
+    prefetchPicture(document.picture);
+    prefetchTiles(document.picture, document);
+  }
+  return next;
+}
+
+/** Why nothing can be changed here; "" where it can. */
+function closedBecause(item, project, person) {
+  if (["accepted", "rejected"].includes(item.status)) {
+    const by = item.decision?.name ? ` by ${item.decision.name}` : "";
+    return `It was ${item.status}${by}. A reviewer can reopen it.`;
+  }
+  if (project?.blind && item.mine.state === "submitted" && person.role === "annotator") {
+    return "You accepted it, and the project is blind: a reviewer can reopen it.";
+  }
+  return "";
 }
 
 export default function ItemPage(place) {
@@ -43,13 +56,14 @@ function Screen({ parts, search, person }) {
   if (item) shown.current = item;
   const about = useProject(project);
   const mine = useAnnotation(item, person.id);
-  const people = usePresence(item?.id, person.id);
+  const people = usePresence(item?.id);
   const [problem, setProblem] = useState(null);
   const [drawing, setDrawing] = useState(false);
   const [others, setOthers] = useState(false);
   const [verdicts, setVerdicts] = useState(false);
   const [history, setHistory] = useState(false);
   const [busy, setBusy] = useState(false);
+  const ready = useRef({});
   const [stage, editor] = [useRef(null), useRef(null)];
   const fields = { description: useRef(), rejection: useRef(), note: useRef() };
   useTitle(item ? `${item.name ?? item.id} · ${about?.name ?? ""}` : "Item");
@@ -61,11 +75,13 @@ function Screen({ parts, search, person }) {
     setOthers(false);
     setVerdicts(false);
     editor.current?.give();
-    makeReady(project, id, search);
+    ready.current = { item: id, next: makeReady(project, id, search) };
   }, [item?.id]);
 
   const document = mine?.document;
-  const editable = Boolean(document) && !mine.conflict;
+  const closed = item && closedBecause(item, about, person);
+  if (item) item.closed = Boolean(closed);
+  const editable = Boolean(document) && !mine.conflict && !closed;
   const size = { width: item?.width, height: item?.height };
   const marks = useMemo(() => (item ? marksOf(item, others, verdicts) : []), [item?.id, others, verdicts]);
 
@@ -76,15 +92,13 @@ function Screen({ parts, search, person }) {
     if (where) go(where);
     else say("There is no other item.");
   };
-  const finish = async (what, body = {}) => {
+  const finish = async (what) => {
     if (busy || !mine) return;
     setBusy(true);
     setProblem(null);
     try {
-      const next = following(project, id, search);
-      if (!(await mine.flush())) return;
-      const answer = await send("POST", at`/api/items/${id}/${what}`, { version: mine.version, ...body });
-      if (answer?.version !== undefined) mine.moved(answer.version);
+      const next = ready.current.item === id ? ready.current.next : following(project, id, search);
+      if (!(await mine.finish(what))) return;
       forget(at`/api/items/${id}`);
       forget(at`/api/projects/${project}/queue`);
       const where = await next;
@@ -114,14 +128,14 @@ function Screen({ parts, search, person }) {
     skip: () => finish("skip"),
     variant: () => {
       if (!document) return;
-      if (!document.rejection) change({ rejection: { description: document.description, kind: kindOf(document) } });
+      if (!document.rejection) change({ rejection: { description: document.description, kind: likelyKind(document) } });
       setTimeout(() => fields.rejection.current?.focus());
     },
     noVariant: () => (document.rejection ? change({ rejection: null }) : act.variant()),
+    kindTo: (kind) => change(withKind(document, kind)),
     nextKind: () => {
       if (!document?.rejection) return;
-      const place = KINDS.findIndex(({ kind }) => kind === document.rejection.kind);
-      change({ rejection: { ...document.rejection, kind: KINDS[(place + 1) % KINDS.length].kind } });
+      change(withKind(document, kindAfter(document.rejection.kind)));
     },
     nextDraft: () => {
       const drafts = item?.drafts ?? [];
@@ -192,6 +206,8 @@ function Screen({ parts, search, person }) {
         ${mine?.left && html`
           <div class="an-notice" role="status"><p>Brought back what was not saved at ${new Date(mine.left.at).toLocaleTimeString()}.</p>
             <button type="button" onClick=${mine.drop}>Drop it</button><button type="button" onClick=${mine.seen}>Keep it</button></div>`}
+        ${closed && html`<div class="an-notice" role="status" data-closed><p>${closed}</p></div>`}
+        ${mine?.state === "decided" && html`<div class="an-notice an-warned" role="status"><p>A reviewer decided it meanwhile. What you wrote is kept in its history.</p><button type="button" onClick=${reload}>Show the decision</button></div>`}
         ${mine?.state === "offline" && html`<div class="an-notice an-warned" role="status"><p>${mine.problem} Your work is kept in this browser and sent as soon as it answers.</p></div>`}
         ${mine?.state === "refused" && html`<${ErrorBanner} error=${{ message: mine.problem }} />`}
         <${ErrorBanner} error=${problem} close=${() => setProblem(null)} />
@@ -200,7 +216,7 @@ function Screen({ parts, search, person }) {
             <${BoxPart} box=${document.box} editable=${editable} drawing=${drawing} act=${act} shown=${{ others, count: seen.others?.length ?? 0 }} />
             <${DescriptionPart} document=${document} drafts=${drafts} change=${change} nextDraft=${act.nextDraft} field=${fields.description} />
             <${SubtaskPart} document=${document} change=${change} />
-            <${RejectionPart} document=${document} change=${change} field=${fields.rejection} toggle=${act.noVariant} nextKind=${act.nextKind} />
+            <${RejectionPart} document=${document} change=${change} field=${fields.rejection} toggle=${act.noVariant} kindTo=${act.kindTo} nextKind=${act.nextKind} />
             <${CriteriaPart} document=${document} change=${change} all=${act.all} />
             <${VerdictPart} verdicts=${seen.verdicts ?? []} shown=${verdicts} toggle=${act.verdicts} />
             <${NotePart} document=${document} change=${change} field=${fields.note} />
@@ -223,9 +239,6 @@ function letGo(event) {
   if (event.detail > 0) event.target.closest("button")?.blur();
 }
 
-const kindOf = ({ subtask_l1: l1, subtask_l2: l2 }) =>
-  (l1 === "Discriminative" && KINDS.some(({ kind }) => kind === l2) ? l2 : "Appearance");
-
 function marksOf(item, others, verdicts) {
   const marks = others ? (item.others ?? []).map((box, i) => ({ id: `other-${i}`, box, kind: "other", label: i ? "" : "others of its class" })) : [];
   if (verdicts) {
@@ -242,7 +255,8 @@ function Facts({ item, document, people, tabs }) {
   return html`
     <div class="chips an-facts">
       ${item.status && html`<span class=${names("chip", `an-is-${item.status}`)}>${item.status}</span>`}
-      ${document?.state === "submitted" && html`<span class="chip an-is-annotated">accepted by you</span>`}
+      ${item.mine.state === "submitted" && html`<span class="chip an-is-annotated">submitted</span>`}
+      ${document?.subtask_l1 === "Rejection" && html`<span class="chip">Rejection / ${document.subtask_l2}</span>`}
       ${document?.flag && html`<span class="chip an-warn">⚑ flagged</span>`}
       ${proposal?.label && html`<span class="chip">${proposal.label}${proposal.score != null ? ` ${Math.round(100 * proposal.score)} %` : ""}</span>`}
       <span class="chip">${item.width} × ${item.height}</span>

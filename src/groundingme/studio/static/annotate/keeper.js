@@ -94,6 +94,33 @@ export class Keeper {
     return done && !same(this.current, this.saved) ? this.flush() : done;
   }
 
+  /**
+   * The last save, which also says that the person is done: `post(version, document)`.
+   * Throws what is no conflict and no lost connection to the work itself.
+   */
+  async finish(post) {
+    clearTimeout(this.timer);
+    await this.busy;
+    if (this.state === "conflict" || this.state === "decided") return false;
+    const sent = this.current;
+    try {
+      const answer = await post(this.version, sent);
+      this.version = answer.version;
+      this.saved = sent;
+      this.failures = 0;
+      this.forget();
+      this.say("saved");
+      return true;
+    } catch (error) {
+      if (error.status !== 409) {
+        if (!same(this.current, this.saved)) this.later(DELAY);
+        throw error;
+      }
+      this.settled(error, sent);
+      return this.state === "conflict" || this.state === "decided" ? false : this.finish(post);
+    }
+  }
+
   async run() {
     while (!same(this.current, this.saved)) {
       const sent = this.current;

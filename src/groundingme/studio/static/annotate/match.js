@@ -1,7 +1,7 @@
 // "Does anything match?": one picture, one description, two keys. It measures how well people
 // themselves reject, which is what a model's rejection accuracy is read against.
 import { html, useEffect, useRef, useState } from "../core/dom.js";
-import { at, get, send, useGet } from "../core/api.js";
+import { at, get, query, send, useGet } from "../core/api.js";
 import { number } from "../core/format.js";
 import { useKeys } from "../core/keys.js";
 import { useSession } from "../core/session.js";
@@ -11,7 +11,6 @@ import { prefetchPicture, viewerKeys } from "../components/viewer.js";
 import { MatchResult } from "./dashboard.js";
 import { NeedsPerson } from "./person.js";
 import { Picture } from "./picture.js";
-import { following } from "./walk.js";
 
 export default function MatchPage(place) {
   const { person } = useSession();
@@ -19,10 +18,8 @@ export default function MatchPage(place) {
 }
 
 async function question(project, after) {
-  const id = await following(project, after, "");
-  if (!id) return null;
-  const item = await get(at`/api/items/${id}`);
-  prefetchPicture(item.picture);
+  const { item } = await get(`${at`/api/projects/${project}/next`}${query({ after })}`);
+  if (item) prefetchPicture(item.picture);
   return item;
 }
 
@@ -50,11 +47,9 @@ function Questions({ parts: [, project] }) {
     setBusy(true);
     try {
       const seconds = Math.round((performance.now() - since.current) / 100) / 10;
-      const mine = item.mine ?? {};
-      const { version } = await send("PUT", at`/api/items/${item.id}/annotation`, {
-        version: mine.version ?? 0, annotation: { match, seconds },
+      await send("POST", at`/api/items/${item.id}/submit`, {
+        version: item.mine.version, annotation: { match, seconds },
       });
-      await send("POST", at`/api/items/${item.id}/submit`, { version });
       setError(null);
       setAnswered((n) => n + 1);
       say(match ? "Something matches" : "Nothing matches");
@@ -73,7 +68,7 @@ function Questions({ parts: [, project] }) {
     ...viewerKeys(stage),
   ]);
   if (item === undefined) return error ? html`<${ErrorBanner} error=${error} retry=${begin} />` : html`<${Loading} />`;
-  const total = about.data?.counts?.total ?? sum(about.data?.counts);
+  const total = about.data?.counts.total;
   return html`
     <div class="an-match">
       <header class="an-row">
@@ -84,7 +79,7 @@ function Questions({ parts: [, project] }) {
       <${ErrorBanner} error=${error} close=${() => setError(null)} />
       ${item ? html`
         <div class="an-stage"><${Picture} picture=${item.picture} control=${stage} label="The picture" /></div>
-        <p class="an-question" data-question>${item.description ?? item.draft}</p>
+        <p class="an-question" data-question>${item.description}</p>
         <div class="an-answers">
           <button type="button" onClick=${() => answer(false)} disabled=${busy} data-act="no"><${Key} name="n" /> Nothing matches</button>
           <button type="button" class="main" onClick=${() => answer(true)} disabled=${busy} data-act="yes">Something matches <${Key} name="y" /></button>
@@ -92,5 +87,3 @@ function Questions({ parts: [, project] }) {
         <div class="an-done" data-done><h2>That was the last one</h2><${MatchResult} project=${project} /></div>`}
     </div>`;
 }
-
-const sum = (counts = {}) => Object.values(counts).reduce((total, one) => total + (typeof one === "number" ? one : 0), 0);

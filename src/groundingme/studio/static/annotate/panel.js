@@ -35,10 +35,10 @@ export function BoxPart({ box, editable, drawing, act, shown }) {
       <${Head} id="an-box" aside=${html`<output data-box-text>${told(box)}</output>`}>Box</${Head}>
       <div class="an-row">
         ${editable && html`<${Act} name="draw" keys="b" pressed=${drawing} onClick=${act.draw}>${drawing ? "Drag on the picture" : "Draw"}</${Act}>`}
-        <${Act} name="zoom" keys="z" onClick=${act.zoom} disabled=${!box}>Zoom to it</${Act}>
+        <${Act} name="zoom" keys="z" onClick=${act.zoom} disabled=${!box} title="Zoom to the box">Zoom</${Act}>
         ${act.others && html`<${Act} name="others" keys="o" pressed=${shown.others} onClick=${act.others}
           disabled=${shown.count === 0} title="Other objects of its class">${shown.count} other${shown.count === 1 ? "" : "s"}</${Act}>`}
-        ${editable && html`<${Act} name="clear" keys="x" onClick=${act.clear} disabled=${!box}>No box</${Act}>`}
+        ${editable && html`<${Act} name="clear" keys="x" onClick=${act.clear} disabled=${!box} title="No box">Remove</${Act}>`}
       </div>
     </section>`;
 }
@@ -56,23 +56,27 @@ export function DescriptionPart({ document, drafts, change, nextDraft, field }) 
     </section>`;
 }
 
+const GROUPS = [...new Set(SUBTASKS.map(({ l1 }) => l1))].map((l1) => [l1, SUBTASKS.filter((row) => row.l1 === l1)]);
+
 /** Eight subtasks, chosen by a digit. */
 export function SubtaskPart({ document, change }) {
   const is = (row) => row.l1 === document.subtask_l1 && row.l2 === document.subtask_l2;
   return html`
     <section class="an-part" aria-labelledby="an-subtask">
       <${Head} id="an-subtask">Subtask</${Head}>
-      <div class="an-grid" role="group" aria-labelledby="an-subtask">
-        ${SUBTASKS.map((row) => html`
-          <button type="button" class="an-choice" aria-pressed=${is(row)} title=${row.tests} data-subtask=${`${row.l1}/${row.l2}`}
-            onClick=${() => change({ subtask_l1: row.l1, subtask_l2: row.l2 })}>
-            <kbd>${row.key}</kbd><span><small>${row.l1}</small>${row.l2}</span></button>`)}
+      <div class="an-grid">
+        ${GROUPS.map(([l1, rows]) => html`
+          <div class=${`an-group an-of-${rows.length}`} role="group" aria-label=${l1}><small aria-hidden="true">${l1}</small>
+            ${rows.map((row) => html`
+              <button type="button" class="an-choice" aria-pressed=${is(row)} title=${row.tests} data-subtask=${`${row.l1}/${row.l2}`}
+                onClick=${() => change({ subtask_l1: row.l1, subtask_l2: row.l2 })}><kbd>${row.key}</kbd><span>${row.l2}</span></button>`)}
+          </div>`)}
       </div>
     </section>`;
 }
 
 /** The variant that nothing matches, with the changed words marked. */
-export function RejectionPart({ document, change, field, toggle, nextKind }) {
+export function RejectionPart({ document, change, field, toggle, kindTo, nextKind }) {
   const { rejection } = document;
   const put = (patch) => change({ rejection: { ...rejection, ...patch } }, `rejection.${Object.keys(patch)}`);
   return html`
@@ -86,8 +90,8 @@ export function RejectionPart({ document, change, field, toggle, nextKind }) {
           onInput=${(event) => put({ description: event.target.value })}></textarea>
         <${WordDiff} before=${document.description} after=${rejection.description} />
         <div class="an-row an-kinds" role="group" aria-label="What was changed">
-          ${KINDS.map((kind) => html`<button type="button" class="an-small" aria-pressed=${rejection.kind === kind}
-            onClick=${() => put({ kind })}>${kind}</button>`)}
+          ${KINDS.map((kind) => html`<button type="button" class="an-small" aria-pressed=${rejection.kind === kind} data-kind=${kind}
+            onClick=${() => kindTo(kind)}>${kind}</button>`)}
           <button type="button" class="plain an-small" onClick=${nextKind} title="Next kind" aria-label="Next kind of change"><${Key} name="c" /></button>
         </div>` : html`<p class="soft an-none">None. <kbd>v</kbd> starts one from the description.</p>`}
     </section>`;

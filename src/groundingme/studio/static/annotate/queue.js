@@ -10,11 +10,12 @@ import { ErrorBanner, Loading, say, useTitle } from "../components/notice.js";
 import { thumb } from "../components/viewer.js";
 import { Counts, STATUSES } from "./counts.js";
 import { ExportDialog, ImportDialog, PublishDialog } from "./dialogs.js";
-import { SUBTASKS } from "./subtasks.js";
+import { nextToReview } from "./review.js";
+import { KINDS, SUBTASKS } from "./subtasks.js";
 import { following, itemAddress } from "./walk.js";
 
 const PAGE = 60;
-const SUBTASK_NAMES = [...SUBTASKS.map(({ l1, l2 }) => [l1, l2]), ...["Appearance", "Component", "Text", "State"].map((l2) => ["Rejection", l2])];
+const SUBTASK_NAMES = [...SUBTASKS.map(({ l1, l2 }) => [l1, l2]), ...KINDS.map((l2) => ["Rejection", l2])];
 
 export default function QueuePage({ parts, query, search }) {
   const [, project] = parts;
@@ -45,10 +46,14 @@ export default function QueuePage({ parts, query, search }) {
       setProblem(error);
     }
   };
-  const review = () => {
-    const first = items.find(needsReview);
-    if (first) open(first);
-    else setQuery({ status: "conflict", offset: "" });
+  const review = async () => {
+    try {
+      const first = await nextToReview(project);
+      if (first) navigate(itemAddress(project, first, "", "review"));
+      else setProblem({ message: "Nothing waits for a review." });
+    } catch (error) {
+      setProblem(error);
+    }
   };
   const move = (by) => setChosen((now) => Math.min(Math.max(now + by, 0), Math.max(items.length - 1, 0)));
   const turn = (by) => { const to = offset + by * PAGE; if (to >= 0 && to < total) setQuery({ offset: to || "" }); };

@@ -1,13 +1,13 @@
 // Review: what one or two people said of an item, side by side, and the decision.
 import { html, names, remember, remembered, useEffect, useMemo, useRef, useState } from "../core/dom.js";
-import { at, forget, get, prefetch, query as queryOf, send, useGet } from "../core/api.js";
+import { at, forget, get, keep, prefetch, query as queryOf, send, useGet } from "../core/api.js";
 import { fixed } from "../core/format.js";
 import { useKeys } from "../core/keys.js";
 import { navigate } from "../core/router.js";
 import { useSession } from "../core/session.js";
 import { ErrorBanner, Loading, say, useTitle } from "../components/notice.js";
 import { prefetchPicture } from "../components/viewer.js";
-import { documentOf, proposed, whole } from "./annotation.js";
+import { documentOf, whole } from "./annotation.js";
 import { iou } from "./boxes.js";
 import { prefetchTiles } from "./editor.js";
 import { HistoryDialog } from "./history.js";
@@ -18,22 +18,22 @@ import { NeedsPerson } from "./person.js";
 import { Picture } from "./picture.js";
 import { usePresence } from "./presence.js";
 import { itemAddress, preceding, useProject, visited } from "./walk.js";
-import { KINDS } from "./subtasks.js";
+import { CRITERIA, kindAfter, likelyKind, withKind } from "./subtasks.js";
 
 const COLOURS = ["c0", "c1", "c2", "c3", "c4", "c5"];
 const LETTERS = "ABCDEF";
 const SHOWN = FIELDS.filter(([name]) => !["match", "flag"].includes(name));
 
-/** The items that wait for a reviewer: those that differ first. */
-async function waiting(project) {
-  const lists = await Promise.all(["conflict", "annotated"].map((status) =>
-    get(`${at`/api/projects/${project}/queue`}${queryOf({ status, limit: 100 })}`)));
-  return lists.flatMap((list) => list.items.map((one) => String(one.id)));
-}
-
-async function nextToReview(project, item) {
-  const ids = await waiting(project);
-  return ids.find((id, i) => id !== item && i > ids.indexOf(item)) ?? ids.find((id) => id !== item) ?? null;
+/** The next item that waits for a reviewer: those that differ first. */
+export async function nextToReview(project, after) {
+  for (const status of ["conflict", "annotated"]) {
+    const { item } = await get(`${at`/api/projects/${project}/next`}${queryOf({ status, after })}`);
+    if (item) {
+      keep(at`/api/items/${item.id}`, item);
+      return item.id;
+    }
+  }
+  return null;
 }
 
 export default function ReviewPage(place) {
@@ -52,7 +52,7 @@ function Review({ parts, search, person }) {
   if (item) last.current = item;
   const seen = item ?? last.current;
   const about = useProject(project);
-  const people = usePresence(item?.id, person.id);
+  const people = usePresence(item?.id);
   const [chosen, setChosen] = useState(null);
   const [at_, setAt] = useState(0);
   const [editing, setEditing] = useState(false);
@@ -79,7 +79,7 @@ function Review({ parts, search, person }) {
     setConflict(null);
     setProblem(null);
     const kept = remembered(placeOf(person.id, id), null);
-    const start = item.decision ? whole(item.decision.document ?? item.decision.annotation) : sides[0]?.document ?? proposed(item);
+    const start = item.decision ? documentOf(item.decision.document) : sides[0]?.document ?? documentOf(item.mine);
     setChosen({ item: item.id, document: kept && kept.version === item.version ? whole(kept.document) : start });
     const first = SHOWN.filter(([name]) => rows.some(([one]) => one === name)).findIndex(([name]) => differing.some(([one]) => one === name));
     setAt(Math.max(first, 0));
@@ -235,24 +235,22 @@ function Review({ parts, search, person }) {
 }
 
 function Edit({ document, change, drawing, act, fields, shown }) {
-  const variant = () => change({ rejection: document.rejection ? null : { description: document.description, kind: "Appearance" } });
-  const nextKind = () => {
-    const now = KINDS.findIndex(({ kind }) => kind === document.rejection?.kind);
-    change({ rejection: { ...document.rejection, kind: KINDS[(now + 1) % KINDS.length].kind } });
-  };
+  const variant = () => change({ rejection: document.rejection ? null : { description: document.description, kind: likelyKind(document) } });
+  const kindTo = (kind) => change(withKind(document, kind));
+  const all = () => change({ criteria: Object.fromEntries(CRITERIA.map(({ name }) => [name, true])) });
   return html`
     <${BoxPart} box=${document.box} editable=${true} drawing=${drawing} act=${act} shown=${shown} />
     <${DescriptionPart} document=${document} drafts=${[]} change=${change} field=${fields.description} />
     <${SubtaskPart} document=${document} change=${change} />
-    <${RejectionPart} document=${document} change=${change} field=${fields.rejection} toggle=${variant} nextKind=${nextKind} />
-    <${CriteriaPart} document=${document} change=${change} all=${() => {}} />`;
+    <${RejectionPart} document=${document} change=${change} field=${fields.rejection} toggle=${variant} kindTo=${kindTo} nextKind=${() => kindTo(kindAfter(document.rejection.kind))} />
+    <${CriteriaPart} document=${document} change=${change} all=${all} />`;
 }
 
 /** The annotations of an item in the order in which they were made: [{ name, document }]. */
 function sidesOf(item) {
   return (item?.annotations ?? [])
     .filter((one) => one.state !== "skipped")
-    .map((one) => ({ name: one.person?.name ?? String(one.person), document: documentOf(one) }));
+    .map((one) => ({ name: one.name, document: documentOf(one) }));
 }
 
 /** The smallest box around some. */

@@ -1,6 +1,6 @@
 // From one item to the next and back.
 import { useEffect, useState } from "../core/dom.js";
-import { at, get, prefetch } from "../core/api.js";
+import { at, get, keep, prefetch, query } from "../core/api.js";
 
 export const itemAddress = (project, item, search = "", room = "items") =>
   `/projects/${encodeURIComponent(project)}/${room}/${encodeURIComponent(item)}${search}`;
@@ -36,7 +36,7 @@ export function visited(project, item) {
 }
 
 // Filters that the queue takes, out of an address.
-const FILTERS = ["status", "l1", "l2", "label", "query"];
+const FILTERS = ["status", "l1", "l2", "label"];
 export function filtersOf(search) {
   const given = new URLSearchParams(search);
   return Object.fromEntries(FILTERS.filter((name) => given.get(name)).map((name) => [name, given.get(name)]));
@@ -44,9 +44,18 @@ export function filtersOf(search) {
 
 /** The item after one, for this person; null where there is none. */
 export async function following(project, item, search) {
-  const params = new URLSearchParams({ ...filtersOf(search), ...(item ? { after: item } : {}) });
-  const found = await get(`${at`/api/projects/${project}/next`}?${params}`);
-  const next = found?.item === undefined ? found : found.item;
+  const filters = filtersOf(search);
+  if (Object.keys(filters).length) return inList(project, item, filters);
+  const found = await get(`${at`/api/projects/${project}/next`}${query({ after: item })}`);
+  if (found.item) keep(at`/api/items/${found.item.id}`, found.item);
+  return found.item?.id ?? null;
+}
+
+// The item after one in the list that the queue shows.
+async function inList(project, item, filters) {
+  const { items } = await get(`${at`/api/projects/${project}/queue`}${query({ status: "open", ...filters, limit: 1000 })}`);
+  const place = items.findIndex((one) => String(one.id) === String(item));
+  const next = items[place + 1] ?? items[0];
   return next && String(next.id) !== String(item) ? next.id : null;
 }
 
