@@ -68,10 +68,11 @@ def create(
         return one.id
 
 
-def add_items(session: orm.Session, one: Project, targets: list[dict[str, Any]]) -> None:
-    """Adds an item for each target, after those that are there."""
+def add_items(session: orm.Session, one: Project, targets: list[dict[str, Any]]) -> list[int]:
+    """Adds an item for each target, after those that are there; gives their ids."""
     start = session.scalar(sa.select(sa.func.count()).where(Item.project_id == one.id)) or 0
     names = list(sources.names(targets))
+    made: list[int] = []
     for at in range(0, len(targets), _ROWS):
         rows = [
             {
@@ -87,7 +88,8 @@ def add_items(session: orm.Session, one: Project, targets: list[dict[str, Any]])
             }
             for n in range(at, min(at + _ROWS, len(targets)))
         ]
-        session.execute(sa.insert(Item), rows)
+        made += session.scalars(sa.insert(Item).returning(Item.id), rows)
+    return made
 
 
 def plain(text: str) -> str:
