@@ -11,7 +11,7 @@ import { Reply, linkSpans } from "../components/reply.js";
 import { Viewer, viewerKeys } from "../components/viewer.js";
 
 const MOST_BYTES = 64 * 2 ** 20;
-const OFFERED = 24;
+const OFFERED = 12;
 
 // A picture of this machine, with an address that lives as long as it is shown.
 function useUpload() {
@@ -51,7 +51,7 @@ export default function AskPage({ query: asked }) {
   const key = upload ? "" : asked.get("key") ?? "";
   const model = asked.get("model") ?? "";
   const [text, setText] = useState(asked.get("description") ?? "");
-  const [set, setSet] = useState("");
+  const [set, setSet] = useState(null);
   const [answer, setAnswer] = useState(null);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
@@ -62,6 +62,7 @@ export default function AskPage({ query: asked }) {
   const pick = useRef();
   const models = useGet("/api/models", { final: true });
   const sets = useGet("/api/datasets", { final: true });
+  const from = set ?? sets.data?.items[0]?.name ?? "";
   useTitle("Try it");
 
   const take = (file) => {
@@ -154,9 +155,9 @@ export default function AskPage({ query: asked }) {
         <${ErrorBanner} error=${error ?? models.error} close=${error && (() => setError(null))} />
         ${answer && html`<${Answer} answer=${answer} lit=${lit} onLit=${setLit} open=${open} />`}
         <section><h2>Or pick one</h2>
-          <label class="field">Data set<select value=${set} onChange=${(event) => setSet(event.target.value)}>
+          <label class="field">Data set<select value=${from} onChange=${(event) => setSet(event.target.value)}>
             <option value="">none</option>${(sets.data?.items ?? []).map((one) => html`<option>${one.name}</option>`)}</select></label>
-          ${set && html`<${Offered} set=${set} take=${offer} />`}
+          ${from && html`<${Offered} key=${from} set=${from} take=${offer} />`}
         </section>
       </div>
     </div>`;

@@ -4,7 +4,7 @@ import { at, query, useGet } from "../core/api.js";
 import { number, percent, plural } from "../core/format.js";
 import { useKeys } from "../core/keys.js";
 import { navigate, setQuery } from "../core/router.js";
-import { KindLegend, LETTERS, Letter, Mistakes, Verdict, WithStrip } from "../components/figures.js";
+import { inOrder, KindLegend, LETTERS, Letter, Mistakes, Verdict, WithStrip } from "../components/figures.js";
 import { Icon } from "../components/icons.js";
 import { Empty, ErrorBanner, Loading, useTitle } from "../components/notice.js";
 import { CsvLink, Table } from "../components/table.js";
@@ -43,9 +43,9 @@ const standings = () => [
   { key: "letter", name: "", label: "Letter", cell: (run) => html`<${Letter} run=${run.at} />` },
   { key: "label", name: "Run", head: true, value: (run) => run.label, cell: (run) => html`<a class="open" data-row href=${at`/runs/${run.id}`}>${run.label}</a>` },
   { key: "rank", name: "Rank", value: (run) => run.rank && run.rank[0], cell: (run) => (run.rank ? (run.rank[0] === run.rank[1] ? run.rank[0] : `${run.rank[0]}–${run.rank[1]}`) : "–") },
-  { key: "accuracy", name: "Acc@0.5", num: true, class: "strips", value: (run) => run.accuracy.value, cell: (run) => html`<${WithStrip} of=${run.accuracy} tone=${`c${run.at}`} />` },
-  { key: "rejection", name: "Rejection", num: true, class: "strips", value: (run) => run.rejection?.["N-acc"]?.value, cell: (run) => html`<${WithStrip} of=${run.rejection?.["N-acc"]} tone=${`c${run.at}`} />` },
-  { key: "false", name: "False rejections", num: true, class: "strips", value: (run) => run.rejection?.["false rejections"]?.value, cell: (run) => html`<${WithStrip} of=${run.rejection?.["false rejections"]} tone=${`c${run.at}`} />` },
+  { key: "accuracy", name: "Acc@0.5", strip: true, value: (run) => run.accuracy.value, cell: (run) => html`<${WithStrip} of=${run.accuracy} tone=${`c${run.at}`} />` },
+  { key: "rejection", name: "Rejection", strip: true, value: (run) => run.rejection?.["N-acc"]?.value, cell: (run) => html`<${WithStrip} of=${run.rejection?.["N-acc"]} tone=${`c${run.at}`} />` },
+  { key: "false", name: "False rejections", strip: true, value: (run) => run.rejection?.["false rejections"]?.value, cell: (run) => html`<${WithStrip} of=${run.rejection?.["false rejections"]} tone=${`c${run.at}`} />` },
   { key: "mistakes", name: "What became of the samples", class: "bars", cell: (run) => html`<${Mistakes} counts=${run.mistakes} label=${`What became of the samples of ${run.label}`} />` },
 ];
 
@@ -68,7 +68,7 @@ function Pairs({ found, runs, csv }) {
   const reach = Math.max(0.05, ...found.pairs.flatMap((one) => [one.low, one.high, one.difference].map((value) => Math.abs(value ?? 0))));
   const columns = [
     { key: "pair", name: "Pair", head: true, cell: (one) => html`<span class="pairname"><${Letter} run=${runs.indexOf(one.a)} /> − <${Letter} run=${runs.indexOf(one.b)} /></span>` },
-    { key: "difference", name: "Difference in points", num: true, class: "strips", value: (one) => one.difference, cell: (one) => html`<${Difference} pair=${one} reach=${reach} />` },
+    { key: "difference", name: "Difference in points", strip: true, value: (one) => one.difference, cell: (one) => html`<${Difference} pair=${one} reach=${reach} />` },
     { key: "only", name: "Only one is right", cell: (one) => html`${letter(one.a)} ${number(one.only_a)}, ${letter(one.b)} ${number(one.only_b)}` },
     { key: "p", name: "p", num: true, title: "McNemar's exact test, with Holm's correction over the pairs", value: (one) => one.adjusted, cell: (one) => pValue(one.adjusted) },
     { key: "better", name: "What follows", cell: (one) => (one.better ? html`<strong>${letter(one.better)} is better</strong>` : html`<span class="soft">the data cannot tell</span>`) },
@@ -99,7 +99,7 @@ function Groups({ found, csv }) {
       <div class="card"><div class="wide" tabindex="0" role="region" aria-label="Accuracy by subtask">
         <table class="heat"><caption>Acc@0.5 by subtask</caption>
           <thead><tr><th scope="col">Subtask</th>${found.runs.map((_, i) => html`<th scope="col"><${Letter} run=${i} /></th>`)}</tr></thead>
-          <tbody>${found.groups.map((row) => html`<tr class=${row.group.includes("/") ? "leaf" : "stem"}><th scope="row">${name(row.group)}</th>
+          <tbody>${inOrder(found.groups, (row) => row.group.split("/")[0], (row) => row.group.split("/")[1]).map((row) => html`<tr class=${row.group.includes("/") ? "leaf" : "stem"}><th scope="row">${name(row.group)}</th>
             ${row.accuracy.map((one) => html`<td class=${shade(one.value)} title=${one.low == null ? null : `${percent(one.low)} to ${percent(one.high)}`}>
               ${one.value === best(row) ? html`<strong>${percent(one.value)}</strong>` : percent(one.value)}</td>`)}</tr>`)}</tbody>
         </table></div><div class="foot"><span>Acc@0.5, the best in bold; the interval is shown on hover.</span><${CsvLink} href=${csv} /></div></div>

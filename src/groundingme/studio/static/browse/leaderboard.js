@@ -46,8 +46,8 @@ const columns = (picked, toggle) => [
     ${(run.thinking || run.subset || run.running) && html`<span class="under">
       ${[run.running && "under way", run.thinking && (run.thinking === true ? "thinking" : run.thinking), run.subset].filter(Boolean).join(", ")}</span>`}` },
   { key: "data", name: "Data", value: (run) => run.data, cell: (run) => run.data },
-  { key: "accuracy", name: "Acc@0.5", num: true, class: "strips", value: (run) => run.accuracy?.value, cell: (run) => html`<${WithStrip} of=${run.accuracy} />` },
-  { key: "rejection", name: "Rejection", num: true, class: "strips", title: "Of the samples that nothing matches: those that were rejected", value: (run) => run.rejection?.value, cell: (run) => html`<${WithStrip} of=${run.rejection} tone="c1" />` },
+  { key: "accuracy", name: "Acc@0.5", strip: true, value: (run) => run.accuracy?.value, cell: (run) => html`<${WithStrip} of=${run.accuracy} />` },
+  { key: "rejection", name: "Rejection", strip: true, title: "Of the samples that nothing matches: those that were rejected", value: (run) => run.rejection?.value, cell: (run) => html`<${WithStrip} of=${run.rejection} tone="c1" />` },
   { key: "samples", name: "Samples", num: true, value: (run) => run.samples, cell: (run) => html`
     ${number(run.samples)}${run.failed > 0 && html`<span class="under wrong">${number(run.failed)} failed</span>`}` },
   { key: "tokens", name: "Tokens", num: true, value: (run) => run.tokens, cell: (run) => short(run.tokens || null) },

@@ -1,11 +1,11 @@
 // One run: its figures by subtask, and all of its samples.
-import { html, useCallback, useEffect, useState } from "../core/dom.js";
+import { Fragment, html, useCallback, useEffect, useState } from "../core/dom.js";
 import { at, query, useEvents, useGet } from "../core/api.js";
 import { dollars, number, percent, plural, short, time } from "../core/format.js";
 import { useKeys } from "../core/keys.js";
 import { navigate, setQuery } from "../core/router.js";
 import { SampleCard } from "../components/card.js";
-import { KINDS, KindLegend, Mistakes, Strip, WithStrip } from "../components/figures.js";
+import { inOrder, KINDS, KindLegend, Mistakes, Strip, WithStrip } from "../components/figures.js";
 import { Gallery, useParts } from "../components/gallery.js";
 import { Icon } from "../components/icons.js";
 import { ErrorBanner, Loading, useTitle } from "../components/notice.js";
@@ -35,13 +35,13 @@ function Figures({ run, live }) {
   const done = live?.done ?? run.done;
   const failed = live?.failed ?? run.failed;
   return html`
-    <div class="figures">
+    <${Fragment}>
       <${Figure} name="Acc@0.5" of=${run.accuracy} />
       ${run.rejection?.value != null && html`<${Figure} name="Rejection" of=${run.rejection} tone="c1" title="Of the samples that nothing matches: those that were rejected" />`}
       <${Figure} name="Samples">${number(run.samples)}<small>${run.running ? `${number(done)} done` : failed > 0 ? `${number(failed)} failed` : "all have a reply"}</small></${Figure}>
       ${run.tokens > 0 && html`<${Figure} name="Tokens">${short(run.tokens)}<small>${run.usd == null ? "no price known" : dollars(run.usd)}</small></${Figure}>`}
       ${run.rank && html`<${Figure} name="Rank" title="Best and worst that the data allow">${run.rank[0] === run.rank[1] ? run.rank[0] : `${run.rank[0]}–${run.rank[1]}`}</${Figure}>`}
-    </div>`;
+    </${Fragment}>`;
 }
 
 // A figure that leads to its samples.
@@ -53,7 +53,8 @@ function Count({ value, filters, label, here }) {
 
 function Matrix({ run, filters, csv }) {
   const stems = new Set(run.rows.filter((row) => row.l2).map((row) => row.l1));
-  const rows = run.rows;
+  const rows = inOrder(run.rows, (one) => one.l1 ?? "", (one) => one.l2);
+  const unanswered = rows.some((one) => one.unparsed || one.failed);
   const row = (one) => {
     const to = { l1: one.l1, l2: one.l2 ?? "" };
     const here = (outcome, right = "") => filters.l1 === (one.l1 ?? "") && filters.l2 === (one.l2 ?? "") && filters.outcome === outcome && filters.right === right;
@@ -63,7 +64,7 @@ function Matrix({ run, filters, csv }) {
         <th scope="row"><button type="button" class="plain count" aria-pressed=${here("")} onClick=${() => setQuery({ ...NOTHING, ...to }, { push: true })}>${name}</button></th>
         <td class="strips"><${WithStrip} of=${{ value: one.accuracy, low: one.low, high: one.high }} /></td>
         <td class="num"><${Count} value=${one.n - one.right} label=${`${name}, wrong`} filters=${{ ...to, right: "false" }} here=${here("", "false")} /></td>
-        <td class="num"><${Count} value=${(one.unparsed ?? 0) + (one.failed ?? 0)} label=${`${name}, without an answer`} filters=${{ ...to, outcome: one.unparsed ? "unparsed" : "failed" }} here=${here("unparsed") || here("failed")} /></td>
+        ${unanswered && html`<td class="num"><${Count} value=${(one.unparsed ?? 0) + (one.failed ?? 0)} label=${`${name}, without an answer`} filters=${{ ...to, outcome: one.unparsed ? "unparsed" : "failed" }} here=${here("unparsed") || here("failed")} /></td>`}
         <td class="num soft">${number(one.n)}</td>
       </tr>`;
   };
@@ -71,7 +72,7 @@ function Matrix({ run, filters, csv }) {
     <section class="card" aria-labelledby="by-subtask">
       <h2 id="by-subtask" class="cardhead">By subtask</h2>
       <div class="wide"><table class="matrix">
-        <thead><tr><th scope="col">Subtask</th><th scope="col">Acc@0.5</th><th scope="col" class="num">Wrong</th><th scope="col" class="num" title="Unparsed or failed: there is no answer to score">No answer</th><th scope="col" class="num">n</th></tr></thead>
+        <thead><tr><th scope="col">Subtask</th><th scope="col">Acc@0.5</th><th scope="col" class="num">Wrong</th>${unanswered && html`<th scope="col" class="num" title="Unparsed or failed: there is no answer to score">None</th>`}<th scope="col" class="num">n</th></tr></thead>
         <tbody>${rows.map(row)}</tbody>
       </table></div>
       <div class="foot"><span>${stems.size ? "A name or a number shows its samples." : ""}</span><${CsvLink} href=${csv} /></div>
@@ -163,10 +164,10 @@ export default function RunPage({ parts: [, id], query: asked }) {
       ${shown.running && html`<p class="running card pad"><span class="pulse"></span> Under way: ${number(done)} of ${number(shown.samples)}${live?.accuracy == null ? "" : `, Acc@0.5 so far ${percent(live.accuracy.value ?? live.accuracy)}`}
         <progress max=${shown.samples || 1} value=${done} aria-label="Progress"></progress></p>`}
       ${shown.notes?.length > 0 && html`<ul class="notes">${shown.notes.map((note) => html`<li>${note}</li>`)}</ul>`}
-      <${Figures} run=${shown} live=${live} />
-      <div class="card pad fates"><${Mistakes} counts=${shown.mistakes} label="What became of the samples"
+      <div class="figures"><${Figures} run=${shown} live=${live} />
+        <div class="card pad fates"><span class="soft">What became of the samples</span><${Mistakes} counts=${shown.mistakes} label="What became of the samples"
         link=${(kind) => at`/runs/${id}` + query({ protocol, ...(kind === "right" ? { right: "true" } : { kind }) })} />
-        <${KindLegend} counts=${[shown.mistakes]} /></div>
+        <${KindLegend} counts=${[shown.mistakes]} /></div></div>
       <div class="split">
         <aside><${Matrix} run=${shown} filters=${filters} csv=${`${address}/rows.csv${query({ protocol })}`} /><${Facts} run=${shown} /></aside>
         <section aria-label="Samples">

@@ -14,20 +14,20 @@ import { filtersOf } from "./run.js";
 const CLUSTERS = 4;
 
 // All boxes of a sample: truth, answer, those of trajectories, and what else the text names.
-export function boxesOf(sample, spans, chosen) {
+export function boxesOf(sample, spans, all) {
   const boxes = [
+    ...(sample.trajectories ?? []).map((one) => ({
+      id: `t${one.index}`, box: one.box, label: `${one.index + 1}`, quiet: true, shown: all,
+      kind: clusterKind(one.cluster),
+    })),
     { id: "truth", box: sample.target, label: "truth", kind: "truth" },
     { id: "answer", box: sample.box, label: "answer", kind: "c0" },
-    ...(sample.trajectories ?? []).map((one) => ({
-      id: `t${one.index}`, box: one.box, label: `${one.index + 1}`, quiet: true,
-      kind: `${clusterKind(one.cluster)}${chosen === one.index ? "" : " faint"}`,
-    })),
   ];
   const told = new Set(boxes.map((one) => one.id));
   for (const span of spans) {
     if (told.has(span.id)) continue;
     told.add(span.id);
-    boxes.push({ id: span.id, box: span.box, label: "in the text", kind: "other", quiet: true });
+    boxes.unshift({ id: span.id, box: span.box, label: "in the text", kind: "other", quiet: true });
   }
   return boxes.filter((one) => one.box);
 }
@@ -38,7 +38,7 @@ function BoxLine({ name, box, kind, none, lit, onLit, onOpen }) {
     <div class=${names("boxline", lit && "lit")} onMouseEnter=${() => onLit(kind.id)} onMouseLeave=${() => onLit(null)}>
       <span class=${`key ${kind.tone}`} aria-hidden="true"></span><dt>${name}</dt>
       <dd>${box
-        ? html`<button type="button" class="plain mono" title="Zoom to it" onFocus=${() => onLit(kind.id)} onBlur=${() => onLit(null)} onClick=${() => onOpen(box)}>${boxText(box)}</button><small>${sizeOf(box)}</small>`
+        ? html`<button type="button" class="plain mono" title=${`${boxText(box)}: zoom to it`} onFocus=${() => onLit(kind.id)} onBlur=${() => onLit(null)} onClick=${() => onOpen(box)}>${boxText(box.map(Math.round))}</button><small>${sizeOf(box)}</small>`
         : html`<span class="soft">${none}</span>`}</dd>
     </div>`;
 }
@@ -95,6 +95,7 @@ export default function SamplePage({ parts: [, run, , id], query: asked }) {
   const model = useGet(at`/api/runs/${run}` + query({ protocol: filters.protocol }), { final: true }).data?.model ?? "Run";
   const [lit, setLit] = useState(null);
   const [hidden, setHidden] = useState(false);
+  const [all, setAll] = useState(false);
   const [chosen, setChosen] = useState(null);
   const control = useRef(null);
   const open = (box) => control.current?.zoomTo(box);
@@ -108,12 +109,12 @@ export default function SamplePage({ parts: [, run, , id], query: asked }) {
   }, [data]);
   const spans = useMemo(() => {
     if (!sample) return { text: [], reasoning: [] };
-    const known = boxesOf(sample, []);
+    const known = boxesOf(sample, []).reverse();
     return { text: linkSpans(sample.spans, "text", known), reasoning: linkSpans(sample.spans, "reasoning", known) };
   }, [sample]);
   const boxes = useMemo(
-    () => (sample && !hidden ? boxesOf(sample, [...spans.text, ...spans.reasoning], chosen) : []),
-    [sample, spans, hidden, chosen],
+    () => (sample && !hidden ? boxesOf(sample, [...spans.text, ...spans.reasoning], all) : []),
+    [sample, spans, hidden, all],
   );
   useTitle(sample ? `${sample.id}: ${sample.description}` : "Sample");
   const go = (to) => { if (to) navigate(page(to)); };
@@ -122,6 +123,7 @@ export default function SamplePage({ parts: [, run, , id], query: asked }) {
     { keys: ["ArrowLeft", "k", "p"], does: "Previous sample", run: () => go(data?.previous) },
     { keys: ["t"], does: "Zoom to the truth", off: !sample?.target, run: () => open(sample.target) },
     { keys: ["a"], does: "Zoom to the answer", off: !sample?.box, run: () => open(sample.box) },
+    { keys: ["m"], does: "Boxes of all trajectories", off: !(sample?.trajectories?.length > 1), run: () => setAll((was) => !was) },
     { keys: ["b"], does: "Hide or show boxes", run: () => setHidden((was) => !was) },
     { keys: ["c"], does: "The same sample in other runs", run: () => navigate(compareTo) },
     { keys: ["u", "Escape"], does: "All samples of the run", run: () => navigate(at`/runs/${run}` + search) },
@@ -140,6 +142,7 @@ export default function SamplePage({ parts: [, run, , id], query: asked }) {
           label=${`Picture of ${sample.id}`} navigator=${sample.width * sample.height > 4e6}>
           <button type="button" disabled=${!sample.target} onClick=${() => open(sample.target)} title="Zoom to the truth (t)"><span class="key truth"></span>truth</button>
           <button type="button" disabled=${!sample.box} onClick=${() => open(sample.box)} title="Zoom to the answer (a)"><span class="key c0"></span>answer</button>
+          ${sample.trajectories?.length > 1 && html`<button type="button" aria-pressed=${all} onClick=${() => setAll(!all)} title="Boxes of all trajectories (m)">all ${sample.trajectories.length}</button>`}
           <button type="button" aria-pressed=${hidden} onClick=${() => setHidden(!hidden)} title="Hide or show boxes (b)" aria-label="Hide boxes"><${Icon} name=${hidden ? "hide" : "eye"} /></button>
         </${Viewer}>
       </div>

@@ -38,7 +38,13 @@ export function Mistakes({ counts, link, label }) {
 }
 export const KindLegend = ({ counts }) => html`
   <ul class="legend kinds">${KINDS.filter((kind) => !counts || counts.some((one) => one?.[kind] > 0)).map((kind) => html`
-    <li><span class=${`swatch ${kindClass(kind)}`}></span>${kind}</li>`)}</ul>`;
+    <li><span class=${`swatch ${kindClass(kind)}`}></span>${kind}${counts?.length === 1 && html` <strong>${counts[0][kind]}</strong>`}</li>`)}</ul>`;
+
+// Categories, each followed by its subtasks; what is about all samples comes first.
+export const inOrder = (rows, l1, l2) => {
+  const stems = [...new Set(rows.map(l1))];
+  return [...rows].sort((a, b) => stems.indexOf(l1(a)) - stems.indexOf(l1(b)) || Boolean(l2(a)) - Boolean(l2(b)));
+};
 
 export const LETTERS = ["A", "B", "C", "D"];
 export const Letter = ({ run }) => html`<span class=${`letter c${run}`}>${LETTERS[run]}</span>`;

@@ -2,11 +2,13 @@
 //
 // A box is { id, box: [x1, y1, x2, y2] in pixels of the upright picture, label, kind, quiet }.
 // `kind` is a class of studio.css (truth, c0 ... c3, other, draft) that gives colour and dash, so
-// that boxes are told apart without their colour. `quiet` boxes show their label when lit.
+// that boxes are told apart without their colour. `quiet` boxes are shown when they are lit, or drawn thin with `shown`.
 
 const SVG = "http://www.w3.org/2000/svg";
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const LABELS_THAT_MOVE_ASIDE = 14;
+
+const looks = (one) => `${one.kind}${one.quiet ? " quiet" : ""}${one.shown ? " shown" : ""}`;
 
 const scripts = new Map();
 export function loadScript(src) {
@@ -21,7 +23,17 @@ export function loadScript(src) {
   }
   return scripts.get(src);
 }
-export const loadSeadragon = () => loadScript("/static/vendor/openseadragon.js").then(() => window.OpenSeadragon);
+export async function loadSeadragon() {
+  if (!document.querySelector("style[data-openseadragon-mobile-css]")) {
+    // It would add a style element, which our policy forbids, unless it finds one. This one has its
+    // name and is none; the rule is in studio.css.
+    const name = document.createElementNS("urn:groundingme", "style");
+    name.setAttribute("data-openseadragon-mobile-css", "true");
+    document.head.append(name);
+  }
+  await loadScript("/static/vendor/openseadragon.js");
+  return window.OpenSeadragon;
+}
 export async function loadAnnotorious() {
   if (!document.querySelector("link[href$='annotorious.css']")) {
     const sheet = document.createElement("link");
@@ -147,13 +159,13 @@ export class Stage {
     this.boxes = boxes.filter((one) => one.box);
     this.group.replaceChildren(...this.boxes.flatMap((one) => {
       const [x1, y1, x2, y2] = one.box;
-      return ["halo", `line ${one.kind}`].map((name) => {
+      return [`halo ${looks(one)}`, `line ${looks(one)}`].map((name) => {
         const made = document.createElementNS(SVG, "rect");
         for (const [key, value] of Object.entries({
           class: name, "data-box": one.id, x: Math.min(x1, x2), y: Math.min(y1, y2),
           width: Math.abs(x2 - x1), height: Math.abs(y2 - y1),
         })) made.setAttribute(key, value);
-        if (name !== "halo") {
+        if (!name.startsWith("halo")) {
           made.addEventListener("pointerenter", () => this.over(one.id));
           made.addEventListener("pointerleave", () => this.over(null));
         }
@@ -162,7 +174,7 @@ export class Stage {
     }));
     this.labels.replaceChildren(...this.boxes.map((one) => {
       const made = document.createElement("span");
-      made.className = `box-label ${one.kind}${one.quiet ? " quiet" : ""}`;
+      made.className = `box-label ${looks(one)}`;
       made.dataset.box = one.id;
       made.textContent = one.label ?? "";
       made.hidden = !one.label;

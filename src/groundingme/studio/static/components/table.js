@@ -28,7 +28,7 @@ function walk(event) {
   next.focus();
 }
 
-// `columns`: { key, name, num, value(row), cell(row), title }; one without `value` does not sort.
+// `columns`: { key, name, num | strip, value(row), cell(row), title }; one without `value` does not sort.
 // The order is in the address as `?{sort}=key` or `-key`, so it is shared with the page.
 export function Table({ caption, columns, rows, rowKey = (row) => row.id, csv, sort = "sort", first = "", foot, children }) {
   const { query } = usePlace();
@@ -43,7 +43,7 @@ export function Table({ caption, columns, rows, rowKey = (row) => row.id, csv, s
   const turn = (column) => {
     const again = by?.key === column.key;
     // Figures are first shown from the top, names from the beginning of the alphabet.
-    const now = again ? (down ? column.key : `-${column.key}`) : (column.num ? `-${column.key}` : column.key);
+    const now = again ? (down ? column.key : `-${column.key}`) : (column.num || column.strip ? `-${column.key}` : column.key);
     setQuery({ [sort]: now === first ? "" : now });
   };
   return html`
@@ -52,7 +52,7 @@ export function Table({ caption, columns, rows, rowKey = (row) => row.id, csv, s
         <table>
           <caption>${caption}</caption>
           <thead><tr>${columns.map((column) => html`
-            <th key=${column.key} scope="col" class=${names(column.num && "num", column.class)} title=${column.title}
+            <th key=${column.key} scope="col" class=${names(column.num && "num", column.strip && "strips", column.class)} title=${column.title}
               aria-sort=${by?.key === column.key ? (down ? "descending" : "ascending") : null}>
               ${column.value
                 ? html`<button type="button" onClick=${() => turn(column)}>${column.name}<span aria-hidden="true">${by?.key === column.key ? (down ? "↓" : "↑") : ""}</span></button>`
@@ -61,7 +61,7 @@ export function Table({ caption, columns, rows, rowKey = (row) => row.id, csv, s
           <tbody ref=${body} onKeyDown=${walk}>${sorted.map((row) => html`
             <tr key=${rowKey(row)}>${columns.map((column) => (column.head
               ? html`<th key=${column.key} scope="row" class=${column.class}>${column.cell(row)}</th>`
-              : html`<td key=${column.key} class=${names(column.num && "num", column.class)}>${column.cell(row)}</td>`))}</tr>`)}
+              : html`<td key=${column.key} class=${names(column.num && "num", column.strip && "strips", column.class)}>${column.cell(row)}</td>`))}</tr>`)}
           </tbody>
         </table>
       </div>
