@@ -36,6 +36,11 @@ function Progress({ run }) {
 
 const rankText = (rank) => (rank ? (rank[0] === rank[1] ? `${rank[0]}` : `${rank[0]}–${rank[1]}`) : "–");
 
+const about = (run) => [
+  run.running && "under way", run.thinking === true ? "thinking" : run.thinking, run.subset, run.limit && `first ${run.limit}`,
+  run.sampled && "sampled", run.control && `control: ${run.control}`, run.problem,
+].filter(Boolean).join(", ");
+
 const columns = (picked, toggle) => [
   { key: "pick", name: "", label: "To compare", cell: (run) => html`
     <input type="checkbox" aria-label=${`Compare ${run.model} on ${run.data}`} checked=${picked.includes(run.id)}
@@ -43,9 +48,8 @@ const columns = (picked, toggle) => [
   { key: "rank", name: "Rank", title: "Best and worst rank that the data allow, among runs of the same samples", value: (run) => run.rank && run.rank[0] + run.rank[1] / 1000, cell: (run) => rankText(run.rank) },
   { key: "model", name: "Model", head: true, value: (run) => run.model, cell: (run) => html`
     <a class="open" data-row href=${at`/runs/${run.id}`}>${run.model}</a>
-    ${(run.thinking || run.subset || run.running) && html`<span class="under">
-      ${[run.running && "under way", run.thinking && (run.thinking === true ? "thinking" : run.thinking), run.subset].filter(Boolean).join(", ")}</span>`}` },
-  { key: "data", name: "Data", value: (run) => run.data, cell: (run) => run.data },
+    ${about(run) && html`<span class="under">${about(run)}</span>`}<span class="under narrow-only">${run.data}</span>` },
+  { key: "data", name: "Data", class: "wide-only", value: (run) => run.data, cell: (run) => run.data },
   { key: "accuracy", name: "Acc@0.5", strip: true, value: (run) => run.accuracy?.value, cell: (run) => html`<${WithStrip} of=${run.accuracy} />` },
   { key: "rejection", name: "Rejection", strip: true, title: "Of the samples that nothing matches: those that were rejected", value: (run) => run.rejection?.value, cell: (run) => html`<${WithStrip} of=${run.rejection} tone="c1" />` },
   { key: "samples", name: "Samples", num: true, value: (run) => run.samples, cell: (run) => html`
