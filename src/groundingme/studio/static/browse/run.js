@@ -79,6 +79,25 @@ function Matrix({ run, filters, csv }) {
     </section>`;
 }
 
+// What each way to choose among the trajectories of a sample is worth.
+function Ways({ address }) {
+  const { data, error } = useGet(`${address}/selectors`, { final: true });
+  if (error) return html`<${ErrorBanner} error=${error} />`;
+  if (!data?.items.length) return null;
+  const gain = (one) => (one.gain == null ? "" : `${one.gain > 0 ? "+" : ""}${percent(one.gain)}`);
+  return html`
+    <section class="card" aria-labelledby="ways">
+      <h2 id="ways" class="cardhead">Ways to choose</h2>
+      <div class="wide"><table class="matrix">
+        <thead><tr><th scope="col">Way</th><th scope="col">Acc@0.5</th><th scope="col" class="num" title="Points above the mean of the trajectories">Gain</th><th scope="col" class="num">p</th></tr></thead>
+        <tbody>${data.items.map((one) => html`<tr key=${one.name}><th scope="row">${one.name}</th>
+          <td class="strips"><${WithStrip} of=${{ value: one.score, low: one.low, high: one.high }} tone="c4" /></td>
+          <td class="num">${gain(one)}</td><td class="num soft">${one.p == null ? "" : one.p < 0.001 ? "< 0.001" : one.p.toFixed(3)}</td></tr>`)}</tbody>
+      </table></div>
+      <div class="foot"><span></span><${CsvLink} href=${`${address}/selectors.csv`} /></div>
+    </section>`;
+}
+
 function Facts({ run }) {
   const rows = [["Coordinates", run.coords], ["Created", time(run.created)], ...Object.entries(run.settings ?? {})];
   return html`
@@ -169,7 +188,8 @@ export default function RunPage({ parts: [, id], query: asked }) {
         link=${(kind) => at`/runs/${id}` + query({ protocol, ...(kind === "right" ? { right: "true" } : { kind }) })} />
         <${KindLegend} counts=${[shown.mistakes]} /></div></div>
       <div class="split">
-        <aside><${Matrix} run=${shown} filters=${filters} csv=${`${address}/rows.csv${query({ protocol })}`} /><${Facts} run=${shown} /></aside>
+        <aside><${Matrix} run=${shown} filters=${filters} csv=${`${address}/rows.csv${query({ protocol })}`} />
+          ${shown.trajectories > 1 && html`<${Ways} address=${address} />`}<${Facts} run=${shown} /></aside>
         <section aria-label="Samples">
           <${Filters} filters=${filters} run=${shown} parts=${samples} />
           <${ErrorBanner} error=${samples.error} retry=${samples.reload} />

@@ -56,7 +56,12 @@ function Facts({ sample }) {
   return html`<dl class="factgrid">${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 }
 
-function Trajectories({ list, chosen, choose, lit, onLit, onOpen }) {
+// Which trajectory each selector takes.
+const Choices = ({ list }) => html`
+  <div class="chips choices" role="group" aria-label="What each way to choose takes">${list.map((one) => html`
+    <span class="chip" key=${one.name}>${one.name} <strong>${one.index == null ? "a box of its own" : one.index + 1}</strong> <${Verdict} right=${one.right} /></span>`)}</div>`;
+
+function Trajectories({ list, choices, chosen, choose, lit, onLit, onOpen }) {
   const right = list.filter((one) => one.right).length;
   return html`
     <section>
@@ -74,6 +79,7 @@ function Trajectories({ list, chosen, choose, lit, onLit, onOpen }) {
           ${chosen === one.index && html`<div class="opened">${one.reasoning && html`<h3>Reasoning</h3><${Reply} text=${one.reasoning} label="Reasoning" />`}
             <h3>Reply</h3><${Reply} text=${one.text ?? ""} label="Reply" /></div>`}
         </li>`)}</ul>
+      ${choices?.length > 0 && html`<h3 class="later">What each way to choose takes</h3><${Choices} list=${choices} />`}
     </section>`;
 }
 
@@ -167,7 +173,7 @@ export default function SamplePage({ parts: [, run, , id], query: asked }) {
         ${sample.reasoning && html`<section><h2>Reasoning</h2><${Reply} text=${sample.reasoning} spans=${spans.reasoning} lit=${lit} onLit=${setLit} onOpen=${open} label="Reasoning" /></section>`}
         ${sample.failure && html`<p class="banner"><span><strong>${sample.failure}</strong>${sample.detail && `: ${sample.detail}`}</span></p>`}
         <section><h2>Reply</h2><${Reply} text=${sample.reply ?? ""} spans=${spans.text} lit=${lit} onLit=${setLit} onOpen=${open} label="Reply" /></section>
-        ${sample.trajectories?.length > 1 && html`<${Trajectories} list=${sample.trajectories} chosen=${chosen} choose=${setChosen} lit=${lit} onLit=${setLit} onOpen=${open} />`}
+        ${sample.trajectories?.length > 1 && html`<${Trajectories} list=${sample.trajectories} choices=${sample.choices} chosen=${chosen} choose=${setChosen} lit=${lit} onLit=${setLit} onOpen=${open} />`}
         ${sample.verdicts?.length > 0 && html`<${Verdicts} list=${sample.verdicts} />`}
         <p><a href=${compareTo}>The same sample in other runs</a></p>
       </div>
