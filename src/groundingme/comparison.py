@@ -154,7 +154,10 @@ class Comparison:
         notes: Sequence[str] = (),
         resamples: int = stats.RESAMPLES,
         seed: int = 0,
+        confident: bool = True,
     ) -> None:
+        # Where confidences are left aside their figures are NaN, and most of the time is saved.
+        self._confident = confident
         self.entries = list(entries)
         self.samples: list[Sample] = list(entries[0].samples)
         self.notes = list(notes)
@@ -319,6 +322,7 @@ class Comparison:
         ):
             drawn: list[dict[str, list[Floats]]] = [{name: [] for name in rules} for _ in found]
             known = [at for at in range(len(found)) if not np.isnan(absent[at][rows]).all()]
+            known = known if self._confident else []
             weights = stats.resampled_weights(self.clusters[rows], resamples=resamples, seed=seed)
             for part in weights if known else ():
                 for at in known:
@@ -337,6 +341,7 @@ class Comparison:
         """What each run's confidence is worth; no interval where no resample differs."""
         stated = [_confidence_columns(one) for one in self.entries]
         known = [at for at, columns in enumerate(stated) if not np.isnan(columns["AURC"]).all()]
+        known = known if self._confident else []
         drawn: list[dict[str, list[Floats]]] = [{name: [] for name in _CALIBRATION} for _ in stated]
         weights = stats.resampled_weights(self.clusters, resamples=resamples, seed=seed)
         for part in weights if known else ():

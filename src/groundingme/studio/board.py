@@ -39,6 +39,9 @@ PATIENCE = 0.7
 """Seconds that a list takes to compute figures; the rest comes with the next time it is asked."""
 MOST_RANKED = 100
 """Runs of one data set that are ranked; there are 4,950 pairs of them."""
+LARGE = 20_000
+"""Samples beyond which `FEW_RESAMPLES` are drawn, as intervals are narrow there."""
+FEW_RESAMPLES = 1_000
 _MOST_FILES = 5_000
 
 
@@ -307,19 +310,26 @@ def ranks(figures: Sequence[Figures]) -> list[tuple[int, int]]:
     clusters = _clusters(figures)
     pairs = list(combinations(range(len(figures)), 2))
     adjusted = stats.holm([_test(right, scored, clusters, a, b) for a, b in pairs])
+    shares = _resampled(right, scored, clusters)
     better = np.zeros((len(figures),) * 2, dtype=bool)
     for (a, b), p in zip(pairs, adjusted.tolist(), strict=True):
         if p > ALPHA:
             continue
-        columns = np.stack([right[a], scored[a], right[b], scored[b]], axis=1)
-        low, high = stats.bootstrap(
-            columns, clusters, lambda sums: sums[:, 0] / sums[:, 1] - sums[:, 2] / sums[:, 3]
-        )
+        low, high = stats.percentiles(shares[:, a] - shares[:, b])
         if low > 0:
             better[a, b] = True
         elif high < 0:
             better[b, a] = True
     return [(int(best), int(worst)) for best, worst in stats.rank_ranges(better)]
+
+
+def _resampled(right: Bools, scored: Bools, clusters: NDArray[np.int64]) -> stats.Floats:
+    """Accuracy in resamples that are the same for every run, shape `(B, K)`."""
+    resamples = stats.RESAMPLES if right.shape[1] <= LARGE else FEW_RESAMPLES
+    columns = np.concatenate([right, scored]).T
+    sums = stats.resampled_sums(columns, clusters, resamples=resamples)
+    with np.errstate(all="ignore"):
+        return np.asarray(sums[:, : len(right)] / sums[:, len(right) :])
 
 
 def _test(right: Bools, scored: Bools, clusters: NDArray[np.int64], a: int, b: int) -> float:

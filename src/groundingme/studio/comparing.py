@@ -10,15 +10,13 @@ import numpy as np
 from groundingme.alignment import align
 from groundingme.comparison import ALL, Comparison
 from groundingme.errors import UsageError
+from groundingme.stats import RESAMPLES
+from groundingme.studio.board import FEW_RESAMPLES, LARGE
 from groundingme.studio.keeping import Kept, Stamp
 from groundingme.studio.library import Library
 
 MOST = 4
 """Runs that are compared at once."""
-RESAMPLES = 10_000
-_LARGE = 20_000
-"""Samples beyond which fewer resamples are drawn, as intervals are narrow there."""
-_FEW = 1_000
 
 
 class Comparisons:
@@ -50,8 +48,9 @@ class Comparisons:
 
         def make() -> Comparison:
             entries, notes = align([one.entry for one in opened])
-            large = len(entries[0].samples) > _LARGE
-            return Comparison(entries, notes=notes, resamples=_FEW if large else RESAMPLES)
+            large = len(entries[0].samples) > LARGE
+            resamples = FEW_RESAMPLES if large else RESAMPLES
+            return Comparison(entries, notes=notes, resamples=resamples, confident=False)
 
         return self._kept.get((tuple(ids), protocol, stamps), make)
 

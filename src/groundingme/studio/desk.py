@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from groundingme.studio import sampled
+from groundingme.studio import sampled, shown
 from groundingme.studio.board import Board
 from groundingme.studio.comparing import Comparisons
 from groundingme.studio.context import Studio, studio
@@ -26,10 +26,16 @@ class Desk:
     def __init__(self, parts: Studio) -> None:
         self.board = Board(parts.library, parts.settings.home)
         self.comparisons = Comparisons(parts.library)
+        self._pages: Kept[tuple[str, str, Stamp], dict[str, Any]] = Kept(200)
         self._ways: Kept[tuple[str, Stamp], list[dict[str, Any]]] = Kept(50)
         data = parts.library.data
         parts.pictures.register("run", parts.library.image)
         parts.pictures.register("data", lambda name, id: data.image(data.find(name), id))
+
+    def page(self, opened: Opened) -> dict[str, Any]:
+        """`shown.run_page`, computed once."""
+        key = opened.id, opened.entry.scores.protocol, opened.stamp
+        return self._pages.get(key, lambda: shown.run_page(opened))
 
     def ways(self, opened: Opened) -> list[dict[str, Any]]:
         """`sampled.ways`, computed once."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from groundingme import slices, taxonomy
 from groundingme.mistakes import KINDS, other_objects
-from groundingme.protocols import FAILED, OUTCOMES, UNPARSED
+from groundingme.protocols import FAILED, OUTCOMES, PROTOCOLS, UNPARSED
 from groundingme.registry import unknown
 from groundingme.schema import Generation
 from groundingme.stats import Floats
@@ -187,7 +187,7 @@ def _matrix_row(opened: Opened, group: slices.Slice) -> dict[str, Any]:
 MATRIX_COLUMNS = ("l1", "l2", "n", "right", "accuracy", "low", "high", "unparsed", "failed")
 
 
-def run_page(opened: Opened, protocols: Sequence[str]) -> dict[str, Any]:
+def run_page(opened: Opened) -> dict[str, Any]:
     """What the page of a run has beside its line of the list."""
     run = opened.run
     return {
@@ -196,7 +196,7 @@ def run_page(opened: Opened, protocols: Sequence[str]) -> dict[str, Any]:
         "coords": run.coords,
         "source": run.data,
         "versions": run.versions,
-        "protocols": list(protocols),
+        "protocols": list(PROTOCOLS),
         "rows": matrix(opened),
         "mistakes": opened.kinds.counts(),
         "efforts": slices.efforts(opened.entry.scores, opened.entry.generations),

@@ -143,14 +143,14 @@ def page_of_run(id: str, parts: Parts, on: OnDesk, protocol: Protocol = "strict"
     """A run: figures, settings, accuracy by category and subtask, notes."""
     opened = parts.library.open(id, protocol)
     line = on.board.line(id, protocol)
-    return reply({**line.as_dict(), **shown.run_page(opened, PROTOCOLS)})
+    return reply({**line.as_dict(), **on.page(opened)})
 
 
 @router.get("/runs/{id}/rows.csv", response_class=Response)
-def sheet_of_rows(id: str, parts: Parts, protocol: Protocol = "strict") -> Response:
+def sheet_of_rows(id: str, parts: Parts, on: OnDesk, protocol: Protocol = "strict") -> Response:
     """Accuracy by category and subtask as CSV."""
-    opened = parts.library.open(id, protocol)
-    return sheet(f"{id}-subtasks", shown.MATRIX_COLUMNS, shown.matrix(opened))
+    rows = on.page(parts.library.open(id, protocol))["rows"]
+    return sheet(f"{id}-subtasks", shown.MATRIX_COLUMNS, rows)
 
 
 @router.get("/runs/{id}/selectors")
