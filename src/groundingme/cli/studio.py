@@ -78,11 +78,12 @@ def studio_group(
 @studio_group.command("person")
 @click.argument("name")
 @click.option(
-    "--role", type=click.Choice(("annotator", "reviewer", "admin")), default="annotator",
-    show_default=True,
-)  # fmt: skip
+    "--role",
+    type=click.Choice(("annotator", "reviewer", "admin")),
+    help="Default: annotator; of somebody who is there, the role stays.",
+)
 @click.pass_obj
-def person_command(settings: Settings, name: str, role: str) -> None:
+def person_command(settings: Settings, name: str, role: str | None) -> None:
     """Add a person, or give one a new token, and print the token once."""
     from groundingme.studio.database import Database
     from groundingme.studio.people import give_token
@@ -104,6 +105,21 @@ def backup_command(settings: Settings, path: str) -> None:
     database = Database(settings.database_url)
     try:
         database.backup(Path(path))
+    finally:
+        database.close()
+    click.echo(path)
+
+
+@studio_group.command("restore")
+@click.argument("path")
+@click.pass_obj
+def restore_command(settings: Settings, path: str) -> None:
+    """Put a backup into the database, which must be empty."""
+    from groundingme.studio.database import Database
+
+    database = Database(settings.database_url)
+    try:
+        database.restore(Path(path))
     finally:
         database.close()
     click.echo(path)
