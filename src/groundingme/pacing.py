@@ -1,10 +1,11 @@
 """How many requests may be in flight, and when the next one may go: found out, or as told.
 
 By Little's law N requests that are always in flight and take T seconds each are N / T requests a
-second. Starting low, the number is doubled as long as that grows; where it no longer does, the
-number is set to what fills the server at the latency it had before it was full. After a refusal
-(429, 503) the number is sought between what went well and what did not, by halves. Now and then a
-little more is tried again. Nothing here reads a clock or waits: whoever asks gives the time.
+second. Starting low, the number is doubled as long as that grows: more is sent after one round of
+replies, but only many of them end the search, as latencies differ a lot. A server that refuses
+(429, 503) says its limit exactly: it is what stays in flight without what was refused. Now and
+then a little more is tried again, ever more rarely where it was in vain, and ever more where it
+went well. Nothing here reads a clock or waits: whoever asks gives the time.
 """
 
 from __future__ import annotations
@@ -13,23 +14,20 @@ from typing import NamedTuple
 
 START = 4
 MOST = 256
-GAIN = 1.3
-"""Requests a second after the number was doubled, against before, from which it paid."""
+GAIN = 0.3
+"""Share of twice the requests a second, from which it paid to double the number."""
 
-ROOM = 1.1
-"""More requests than fill a server, so that it need not wait for us."""
+CLEAR = 0.5
+"""The same share, of half as many more, when a settled number tries those."""
 
-STEP = 1.25
-"""How far a settled number tries a little more; at least one more."""
-
-CLOSE = 1.05
-"""When what was refused is no more than this times what went well, the search ends."""
-
-PATIENCE = 10
-"""Windows until it does; doubled when it was in vain."""
+FEW, MANY = 8, 64
+"""Replies from which the number is doubled, and from which the search ends, at least."""
 
 BACK = 0.7
-"""What is left of the number after a timeout, or refusals in a row."""
+"""What is left of a number that did not pay, and after a timeout."""
+
+LONGEST = 32
+"""Most rounds of two replies for each place until a settled number tries more."""
 
 
 class Bucket:
@@ -72,13 +70,11 @@ class Sent(NamedTuple):
     Attributes:
         time: When it was sent.
         level: Which setting of the limit it belongs to.
-        full: Whether as many were in flight as may be, so that its latency says something.
         tokens: What it is taken to cost.
     """
 
     time: float
     level: int
-    full: bool
     tokens: float
 
 
@@ -116,14 +112,12 @@ class Pacer:
         self._flying = 0
         self._blocked = 0.0
         self._level = 0
+        self._full = float("-inf")
         self._sum, self._count = 0.0, 0
         self._phase = "doubling"
         self._before: _Measured | None = None
-        self._low, self._high = 0, 0
-        self._windows = 0
-        self._patience = PATIENCE
-        self._since_cut = 0
-        self._cut = float("-inf")
+        self._step, self._patience = 1, 1
+        self._cut, self._highest = float("-inf"), 0
 
     def delay(self, now: float) -> float:
         """Seconds until the next request may go; infinite where a reply must come first."""
@@ -146,7 +140,9 @@ class Pacer:
             self._requests.take(1, now)
         if self._tokens:
             self._tokens.take(cost, now)
-        return Sent(now, self._level, self._flying >= 0.9 * self.limit, cost)
+        if self._flying >= 0.9 * self.limit:
+            self._full = now
+        return Sent(now, self._level, cost)
 
     def answered(self, sent: Sent, now: float, tokens: int = 0) -> None:
         """Its reply is there."""
@@ -156,12 +152,12 @@ class Pacer:
             self._cost = tokens if self._cost is None else 0.9 * self._cost + 0.1 * tokens
         if not self._adaptive:
             return
-        self._since_cut += 1
-        if sent.level == self._level and sent.full:
+        # Where the limit was never reached, a latency says nothing about it.
+        if sent.level == self._level and self._full >= sent.time:
             self._sum += now - sent.time
             self._count += 1
-            if self._count >= self._enough():
-                self._judge(_Measured(self.limit, max(self._sum / self._count, 1e-9)))
+            if self._count % self.limit == 0:
+                self._look(_Measured(self.limit, max(self._sum / self._count, 1e-9)))
 
     def refused(self, sent: Sent, now: float, retry_after: float | None) -> None:
         """The server has no room, and may say for how long: that holds for every request."""
@@ -170,73 +166,85 @@ class Pacer:
             self._tokens.take(-sent.tokens, now)
         if retry_after:
             self._blocked = max(self._blocked, now + retry_after)
-        if not self._adaptive or sent.time < self._cut:
+        if not self._adaptive or self._flying >= self.limit:
             return
-        if self._phase == "trying" and self._before:
-            self._patience *= 2
-            self._set(self._before.limit, "settled")
-        elif self._phase == "settled" and self._since_cut >= self.limit:
-            self._set(self.limit - 1, "settled")
-        else:
-            self._high = self.limit
-            if self._phase == "doubling":
-                self._low = self._before.limit if self._before else 0
-            if self._phase == "settled" or self._low >= self._high:
-                self._low = int(self.limit * BACK)
-            self._narrow()
-        self._cut, self._since_cut = now, 0
+        if sent.time >= self._cut:
+            self._cut, self._highest = now, self.limit
+            if self._phase == "trying":
+                self._in_vain()
+            else:
+                self._patience = 1
+        if self._phase != "settled":
+            self._settle(self._flying, step=1)
+        self.limit, self._step = max(self._flying, 1), 1
+        if self.limit < self._highest / 2:
+            self._before = None
+            self._set(self.limit, "doubling")
 
     def late(self, sent: Sent, now: float) -> None:
         """No reply came in time."""
         self._flying -= 1
         if self._adaptive and sent.time >= self._cut:
-            self._set(int(self.limit * BACK), "settled")
-            self._cut, self._since_cut = now, 0
+            self._cut, self._highest, self._patience = now, self.limit, 1
+            self._settle(int(BACK * self.limit), step=1)
 
     def failed(self, sent: Sent) -> None:
         """It ended in a way that says nothing about the server's load."""
         self._flying -= 1
 
-    def _enough(self) -> int:
-        return self.limit if self._phase == "narrowing" else max(16, 2 * self.limit)
-
-    def _judge(self, here: _Measured) -> None:
-        """A window of replies at one limit is complete."""
-        before = self._before
+    def _look(self, here: _Measured) -> None:
+        """One more round of replies came: as many as may be in flight."""
         if self._phase == "doubling":
-            if before is None or here.throughput >= GAIN * before.throughput:
-                self._before = here
-                self._set(2 * self.limit, "doubling" if 2 * self.limit <= MOST else "settled")
-            else:
-                filled = round(ROOM * here.throughput * before.latency)
-                self._set(min(max(filled, before.limit), here.limit), "settled")
-        elif self._phase == "narrowing":
-            self._low = here.limit
-            self._narrow()
+            self._double(here)
         elif self._phase == "trying":
-            assert before is not None
-            if here.throughput >= before.throughput * (1 + (here.limit / before.limit - 1) / 2):
-                self._patience = 1
-                self._set(here.limit, "settled")
-            else:
-                self._patience *= 2
-                self._set(before.limit, "settled")
-        else:
-            self._windows += 1
-            self._sum, self._count = 0.0, 0
-            if self._windows >= self._patience and self.limit < MOST:
-                self._before = here
-                self._set(max(self.limit + 1, int(self.limit * STEP)), "trying")
+            self._try(here)
+        elif self._count >= 2 * self._patience * self.limit and self.limit < MOST:
+            self._before = here
+            self._set(self.limit + self._step, "trying")
 
-    def _narrow(self) -> None:
-        """The next step between what went well and what was refused."""
-        if self._high <= max(self._low + 1, CLOSE * self._low):
-            self._set(self._low, "settled")
+    def _double(self, here: _Measured) -> None:
+        if self._paid(here, GAIN):
+            if self._count >= min(FEW, 2 * self.limit):
+                self._more(here)
+        elif self._count >= max(MANY, 4 * self.limit):
+            self._settle(round(BACK * self.limit), step=self.limit // 3)
+
+    def _try(self, here: _Measured) -> None:
+        assert self._before is not None
+        if here.limit < min(max(1.5 * self._before.limit, 2 * START), MOST):
+            self._step *= 2
+            self._set(self.limit + self._step, "trying")
+        elif self._count >= max(MANY, 4 * self.limit):
+            if self._paid(here, CLEAR):
+                self._more(here)
+            else:
+                self._in_vain()
+                self._settle(self._before.limit, step=-(-self._before.limit // 2))
+
+    def _paid(self, here: _Measured, share: float) -> bool:
+        if self._before is None:
+            return True
+        more = here.limit / self._before.limit - 1
+        return here.throughput >= self._before.throughput * (1 + share * more)
+
+    def _more(self, here: _Measured) -> None:
+        self._patience = 1
+        # A handful of requests, in few replies, is nothing to compare with.
+        self._before = here if self.limit >= START else None
+        if self.limit < MOST:
+            self._set(2 * self.limit, "doubling")
         else:
-            self._set((self._low + self._high) // 2, "narrowing")
+            self._settle(MOST, step=1)
+
+    def _in_vain(self) -> None:
+        self._patience = min(2 * self._patience, LONGEST)
+
+    def _settle(self, limit: int, *, step: int) -> None:
+        self._step = max(step, 1)
+        self._set(limit, "settled")
 
     def _set(self, limit: int, phase: str) -> None:
         self.limit = min(max(limit, 1), MOST)
         self._phase = phase
         self._level += 1
-        self._sum, self._count, self._windows = 0.0, 0, 0
+        self._sum, self._count = 0.0, 0
