@@ -4,7 +4,8 @@
 // description is a sentence or two.
 const MOST_WORDS = 400;
 
-const words = (text) => text.match(/\s+|[^\s]+/g) ?? [];
+// A word with the space before it, so that words that follow each other stay one change.
+const words = (text) => text.match(/\s*\S+|\s+/g) ?? [];
 
 /**
  * The pieces of two texts: [{ text, side }] with side "both", "before" (only in the first) or

@@ -58,7 +58,7 @@ export class Editor {
   build() {
     this.halo = node("rect", { class: "halo" });
     this.body = node("rect", { class: "body" });
-    this.handles = HANDLES.map((name) => node("circle", { class: `handle ${name}`, "data-handle": name, r: 6 }));
+    this.handles = HANDLES.map((name) => node("circle", { class: `handle ${name}`, "data-handle": name }));
     this.label = node("text", { class: "size" });
     this.edit = node("g", {}, this.halo, this.body, ...this.handles, this.label);
     this.lines = [node("line", { class: "guide" }), node("line", { class: "guide" })];
@@ -131,7 +131,8 @@ export class Editor {
     this.svg.classList.toggle("fixed", !this.editable);
     const [width, height] = [this.box[2] - this.box[0], this.box[3] - this.box[1]];
     this.label.textContent = `${Math.round(width)} × ${Math.round(height)} px`;
-    set(this.label, { x: x1, y: y2 + 20 });
+    // Above the box: labels of other boxes are below theirs.
+    set(this.label, { x: x1, y: y1 > 26 ? y1 - 11 : y1 + 20 });
   }
 
   // Where an event is, in pixels of the picture.

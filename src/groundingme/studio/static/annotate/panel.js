@@ -23,9 +23,11 @@ export const Head = ({ id, keys, children, aside }) => html`
 export function WordDiff({ before, after }) {
   const pieces = useMemo(() => diffWords(before, after), [before, after]);
   return html`
-    <p class="an-diff" data-diff>${pieces.map(({ text, side }) =>
-      side === "both" ? text
-        : side === "before" ? html`<del>${text}</del>` : html`<ins>${text}</ins>`)}</p>`;
+    <p class="an-diff" data-diff>${pieces.map(({ text, side }) => {
+      const rest = text.trimStart();
+      const space = text.slice(0, text.length - rest.length);
+      return side === "both" ? text : [space, side === "before" ? html`<del>${rest}</del>` : html`<ins>${rest}</ins>`];
+    })}</p>`;
 }
 
 /** The box in numbers, and what can be done with it. */

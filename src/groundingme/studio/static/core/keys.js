@@ -50,6 +50,8 @@ function withFirst(name, target) {
 
 function onKey(event) {
   if (event.defaultPrevented || event.isComposing || /^(Shift|Control|Alt|Meta)$/.test(event.key)) return;
+  // An open dialog has the keys of the browser alone: Esc, Tab, Enter.
+  if (document.querySelector("dialog[open]")) return;
   const target = event.target instanceof Element ? event.target : document.body;
   const name = withFirst(keyName(event), target);
   for (const group of keysInForce()) {
