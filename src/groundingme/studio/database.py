@@ -52,7 +52,7 @@ class Database:
         self._writer = self.engine.execution_options(write=True)
         try:
             self._migrate()
-        except sa.exc.OperationalError as error:
+        except sa.exc.DatabaseError as error:
             self.close()
             said = " ".join(str(error.orig).split())[:200]
             raise UsageError(
