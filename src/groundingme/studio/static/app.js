@@ -2,7 +2,7 @@
 //
 // A page is a module whose default export is a component; it is given { parts, query, search } of
 // the address. Addresses below /projects, /items and /people belong to annotate/index.js.
-import { html, names, render, useCallback, useEffect, useRef, useState } from "./core/dom.js";
+import { html, names, render, useCallback, useEffect, useReducer, useRef, useState } from "./core/dom.js";
 import { get, setCsrf } from "./core/api.js";
 import { startKeys, useKeys } from "./core/keys.js";
 import { navigate, startRouter, usePlace } from "./core/router.js";
@@ -30,21 +30,25 @@ const ROOMS = [
 const roomOf = (path) => (path === "/" ? "/runs" : ROOMS.find(([root]) => path.startsWith(root))?.[0]
   ?? (/^\/(items|people)/.test(path) ? "/projects" : null));
 
-function useModule(path) {
-  const load = PAGES.find(([pattern]) => pattern.test(path))?.[1];
-  const [state, setState] = useState({});
+// The page of an address. Until its module is there, the one before stays, with its own address.
+const loaded = new Map();
+function usePage(here) {
+  const load = PAGES.find(([pattern]) => pattern.test(here.path))?.[1];
+  const [error, setError] = useState(null);
+  const [, redraw] = useReducer((n) => n + 1, 0);
+  const last = useRef({});
   useEffect(() => {
-    let wanted = true;
-    const keep = (found) => { if (wanted) setState({ load, ...found }); };
-    if (load) load().then((module) => keep({ Page: module.default }), (error) => keep({ error }));
-    return () => { wanted = false; };
+    if (!load || loaded.has(load)) return;
+    load().then((module) => { loaded.set(load, module.default); redraw(); }, setError);
   }, [load]);
-  return load ? state : { missing: true };
+  if (!load) return { missing: true };
+  if (loaded.has(load)) last.current = { Page: loaded.get(load), here };
+  return { ...last.current, error };
 }
 
 function Page() {
   const here = usePlace();
-  const { Page: Shown, error, missing } = useModule(here.path);
+  const { Page: Shown, here: shown, error, missing } = usePage(here);
   useEffect(() => {
     // A screen reader starts at the head of the new page; the first one it finds by itself.
     if (Page.before && Page.before !== here.path) document.querySelector("main h1")?.focus({ preventScroll: true });
@@ -54,7 +58,7 @@ function Page() {
     return html`<${Empty} title="Nothing is here"><p>No page has the address ${here.path}.</p><p><a href="/runs">All runs</a></p></${Empty}>`;
   }
   if (error) return html`<${ErrorBanner} error=${error} retry=${() => location.reload()} />`;
-  return Shown ? html`<${Shown} ...${here} />` : html`<${Loading} />`;
+  return Shown ? html`<${Shown} ...${shown} />` : html`<${Loading} />`;
 }
 
 function switchTheme() {

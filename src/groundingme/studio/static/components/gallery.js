@@ -8,7 +8,7 @@ const PASSING = 60;
 const GAP = 14;
 const BEYOND = 1.5;
 
-// Items of a paged list, by index. A part is asked when one of its items is wanted.
+// Items of a paged list, by index: `want(first, last)` asks for those that are not there.
 export function useParts(path, filters) {
   const key = path + query(filters);
   const [, redraw] = useReducer((n) => n + 1, 0);
@@ -35,20 +35,13 @@ export function useParts(path, filters) {
     ).then(() => { if (state.parts === parts) redraw(); });
   };
   useEffect(() => ask(0), [key]);
-  // Parts that a quick scroll only passes are not asked.
-  state.wanted = new Set();
-  useEffect(() => {
-    const { wanted } = state;
-    const timer = setTimeout(() => wanted.forEach(ask), PASSING);
-    return () => clearTimeout(timer);
-  });
   useEffect(() => () => state.stop?.abort(), []);
   return {
     total: state.total, before: state.before, error: state.error,
-    item: (i) => {
-      const part = Math.floor(i / PART);
-      if (!state.parts.has(part)) state.wanted.add(part);
-      return state.parts.get(part)?.[i % PART];
+    key,
+    item: (i) => state.parts.get(Math.floor(i / PART))?.[i % PART],
+    want: (first, last) => {
+      for (let part = Math.floor(first / PART); part * PART < last; part += 1) ask(part);
     },
     reload: () => { state.error = null; ask(0); redraw(); },
   };
@@ -97,6 +90,12 @@ export function Gallery({ parts, card, height, narrowest, label }) {
   const count = total ?? parts.before ?? 0;
   const first = Math.min(from * columns, Math.max(0, count - columns));
   const last = Math.min(count, to * columns);
+  // Parts that a quick scroll only passes are not asked.
+  useEffect(() => {
+    if (last <= first) return undefined;
+    const timer = setTimeout(() => parts.want(first, last), PASSING);
+    return () => clearTimeout(timer);
+  }, [parts.key, first, last]);
   const reached = Math.min(stop, Math.max(0, count - 1));
 
   useLayoutEffect(() => {
