@@ -40,12 +40,10 @@ export default function DashboardPage({ parts: [, project] }) {
       ${data.presence && html`<section class="card pad an-result"><h2>How well people reject</h2><${Presence} presence=${data.presence} /></section>`}
       <div class="an-two">
         <section class="card"><h2 class="an-cardhead">Work by person</h2><${People} rows=${data.throughput} /></section>
-        <section class="card"><h2 class="an-cardhead">Work by day</h2><${Days} rows=${data.throughput} /></section>
-      </div>
-      <div class="an-two">
         <section class="card"><h2 class="an-cardhead">Agreement</h2><${Agreement} agreement=${data.agreement} /></section>
-        <section class="card"><h2 class="an-cardhead">Agreement of pairs</h2><${Pairs} agreement=${data.agreement} /></section>
       </div>
+      <section class="card an-result"><h2 class="an-cardhead">Agreement of pairs</h2><${Pairs} agreement=${data.agreement} /></section>
+      <section class="card an-result"><h2 class="an-cardhead">Work by day</h2><${Days} rows=${data.throughput} /></section>
     </div>`;
 }
 

@@ -8,6 +8,7 @@ import { ErrorBanner, Loading, say, useTitle } from "../components/notice.js";
 import { prefetchPicture } from "../components/viewer.js";
 import { useAnnotation } from "./annotation.js";
 import { grown, moved } from "./boxes.js";
+import { STATUSES } from "./counts.js";
 import { prefetchTiles } from "./editor.js";
 import { HistoryDialog } from "./history.js";
 import { Merge } from "./merge.js";
@@ -19,6 +20,8 @@ import { CRITERIA, SUBTASKS, kindAfter, likelyKind, withKind } from "./subtasks.
 import { following, itemAddress, preceding, useProject, visited } from "./walk.js";
 
 const NUDGES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+const arrows = (before) => Object.keys(NUDGES).map((key) => before + key);
 
 /** The next item, and all that it needs, before it is wanted. */
 async function makeReady(project, item, filters) {
@@ -83,7 +86,8 @@ function Screen({ parts, search, person }) {
   if (item) item.closed = Boolean(closed);
   const editable = Boolean(document) && !mine.conflict && !closed;
   const size = { width: item?.width, height: item?.height };
-  const marks = useMemo(() => (item ? marksOf(item, others, verdicts) : []), [item?.id, others, verdicts]);
+  const theirs = mine?.conflict?.theirs.box;
+  const marks = useMemo(() => (item ? marksOf(item, others, verdicts, theirs) : []), [item?.id, others, verdicts, theirs]);
 
   const go = async (where) => { if (where) navigate(itemAddress(project, where, search)); };
   const away = async (find) => {
@@ -145,7 +149,6 @@ function Screen({ parts, search, person }) {
     flag: () => change({ flag: !document.flag }),
   };
   const into = (field) => () => { field.current?.focus(); field.current?.select?.(); };
-  const nudges = Object.entries(NUDGES);
 
   useKeys("This item", [
     { keys: ["Enter"], does: "Accept, and go to the next", run: act.submit, off: !editable },
@@ -161,9 +164,9 @@ function Screen({ parts, search, person }) {
   ]);
   useKeys("Box and picture", [
     { keys: ["b"], does: "Draw the box", run: act.draw },
-    ...nudges.map(([key, by], i) => ({ keys: [key], does: i ? "" : "Move it by 1 px", run: () => act.nudge(by, 1, moved), off: !document?.box })),
-    ...nudges.map(([key, by], i) => ({ keys: [`Shift+${key}`], does: i ? "" : "Move it by 10 px", run: () => act.nudge(by, 10, moved), off: !document?.box })),
-    ...nudges.map(([key, by], i) => ({ keys: [`Alt+${key}`], does: i ? "" : "Move its lower right corner by 1 px", run: () => act.nudge(by, 1, grown), off: !document?.box })),
+    { keys: arrows(""), does: "Move it by 1 px", run: ({ key }) => act.nudge(NUDGES[key], 1, moved), off: !document?.box },
+    { keys: arrows("Shift+"), does: "Move it by 10 px", run: ({ key }) => act.nudge(NUDGES[key], 10, moved), off: !document?.box },
+    { keys: arrows("Alt+"), does: "Move its lower right corner by 1 px", run: ({ key }) => act.nudge(NUDGES[key], 1, grown), off: !document?.box },
     { keys: ["x"], does: "No box", run: act.clear },
     { keys: ["z"], does: "Zoom to the box", run: act.zoom },
     { keys: ["0"], does: "Whole picture", run: () => stage.current?.fit() },
@@ -239,8 +242,9 @@ function letGo(event) {
   if (event.detail > 0) event.target.closest("button")?.blur();
 }
 
-function marksOf(item, others, verdicts) {
+function marksOf(item, others, verdicts, theirs) {
   const marks = others ? (item.others ?? []).map((box, i) => ({ id: `other-${i}`, box, kind: "other", label: i ? "" : "others of its class" })) : [];
+  if (theirs) marks.push({ id: "theirs", box: theirs, kind: "c1", label: "theirs" });
   if (verdicts) {
     (item.verdicts ?? []).forEach((one, i) => {
       if (one.box) marks.push({ id: `verdict-${i}`, box: one.box, kind: `c${i % 6}`, label: one.model });
@@ -254,7 +258,7 @@ function Facts({ item, document, people, tabs }) {
   const { proposal } = item;
   return html`
     <div class="chips an-facts">
-      ${item.status && html`<span class=${names("chip", `an-is-${item.status}`)}>${item.status}</span>`}
+      ${item.status && html`<span class=${names("chip", `an-is-${item.status}`)}>${STATUSES[item.status] ?? item.status}</span>`}
       ${item.mine.state === "submitted" && html`<span class="chip an-is-annotated">submitted</span>`}
       ${document?.subtask_l1 === "Rejection" && html`<span class="chip">Rejection / ${document.subtask_l2}</span>`}
       ${document?.flag && html`<span class="chip an-warn">⚑ flagged</span>`}

@@ -78,7 +78,7 @@ function Questions({ parts: [, project] }) {
       </header>
       <${ErrorBanner} error=${error} close=${() => setError(null)} />
       ${item ? html`
-        <div class="an-stage"><${Picture} picture=${item.picture} control=${stage} label="The picture" /></div>
+        <div class="an-stage"><${Picture} picture=${item.picture} control=${stage} map=${false} label="The picture" /></div>
         <p class="an-question" data-question>${item.description}</p>
         <div class="an-answers">
           <button type="button" onClick=${() => answer(false)} disabled=${busy} data-act="no"><${Key} name="n" /> Nothing matches</button>

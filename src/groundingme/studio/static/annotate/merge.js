@@ -7,7 +7,7 @@ import { FIELDS, sameField, taking } from "./keeper.js";
 import { CRITERIA } from "./subtasks.js";
 import { WordDiff } from "./panel.js";
 
-const said = (value) => (value === true ? "yes" : value === false ? "no" : "–");
+const Said = ({ value }) => (value === true ? html`<b class="right">yes</b>` : value === false ? html`<b class="wrong">no</b>` : html`<b>–</b>`);
 
 /** A field of an annotation, as it is read. */
 export function Told({ name, document, beside }) {
@@ -15,11 +15,11 @@ export function Told({ name, document, beside }) {
   if (name === "box") return html`<span class="mono">${told(document.box)}</span>`;
   if (name === "subtask") return [document.subtask_l1, document.subtask_l2].filter(Boolean).join(" / ") || html`<span class="soft">none</span>`;
   if (name === "criteria") {
-    return html`<span class="an-said">${CRITERIA.map(({ name: one, title }) => html`<span>${title} <b>${said(document.criteria?.[one])}</b></span>`)}</span>`;
+    return html`<span class="an-said">${CRITERIA.map(({ name: one, title }) => html`<span>${title} <${Said} value=${document.criteria?.[one]} /></span>`)}</span>`;
   }
   if (name === "rejection") {
     return document.rejection
-      ? html`<span>${document.rejection.description} <small>(${document.rejection.kind || "no kind"})</small></span>`
+      ? html`<span><${WordDiff} before=${document.description} after=${document.rejection.description} /> <small>(${document.rejection.kind || "no kind"})</small></span>`
       : html`<span class="soft">none</span>`;
   }
   const text = document[name];

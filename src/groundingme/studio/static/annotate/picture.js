@@ -7,9 +7,10 @@ import { Editor } from "./editor.js";
  * @param picture  its key
  * @param box, editable  see Editor.show; without `onBox` nothing is edited
  * @param marks  boxes beside it, as components/stage.js takes them
+ * @param map  whether a big picture has a small map in its corner
  * @param control, editor  refs that are given the Stage and the Editor
  */
-export function Picture({ picture, box = null, editable = false, marks = [], onBox, onDrawing, control, editor, label, lit, onLit, children }) {
+export function Picture({ picture, box = null, editable = false, marks = [], onBox, onDrawing, control, editor, label, lit, onLit, map = true, children }) {
   const latest = useRef({});
   latest.current = { box, editable, onBox, onDrawing };
   const ready = (osd, stage) => {
@@ -22,5 +23,5 @@ export function Picture({ picture, box = null, editable = false, marks = [], onB
   };
   useEffect(() => { editor?.current?.show(box, editable); });
   return html`<${Viewer} picture=${picture} boxes=${marks} control=${control} onReady=${ready} label=${label}
-    lit=${lit} onLit=${onLit} navigator>${children}</${Viewer}>`;
+    lit=${lit} onLit=${onLit} navigator=${map}>${children}</${Viewer}>`;
 }

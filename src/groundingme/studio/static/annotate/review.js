@@ -7,6 +7,7 @@ import { navigate } from "../core/router.js";
 import { useSession } from "../core/session.js";
 import { ErrorBanner, Loading, say, useTitle } from "../components/notice.js";
 import { prefetchPicture } from "../components/viewer.js";
+import { STATUSES } from "./counts.js";
 import { documentOf, whole } from "./annotation.js";
 import { iou } from "./boxes.js";
 import { prefetchTiles } from "./editor.js";
@@ -174,10 +175,11 @@ function Review({ parts, search, person }) {
     { keys: ["h"], does: "History", run: () => setHistory(true) },
     { keys: ["Escape"], does: "Leave a text field, or editing", run: () => { editor.current?.give(); setEditing(false); document.activeElement?.blur(); }, typing: true },
   ]);
+  const takenBox = final && sides.findIndex((one) => sameField(one.document, final, "box"));
   const marks = useMemo(() => [
-    ...sides.map((one, i) => ({ id: LETTERS[i], box: one.document.box, kind: COLOURS[i], label: `${LETTERS[i]} ${one.name}` })),
+    ...sides.map((one, i) => ({ id: LETTERS[i], box: one.document.box, kind: COLOURS[i], label: `${LETTERS[i]} ${one.name}${i === takenBox ? " ✓" : ""}` })),
     ...(others ? (seen?.others ?? []).map((one, i) => ({ id: `other-${i}`, box: one, kind: "other", label: "" })) : []),
-  ], [sides, others, seen]);
+  ], [sides, others, seen, takenBox]);
 
   if (error && !seen) return html`<${ErrorBanner} error=${error} retry=${reload} />`;
   if (!seen) return html`<${Loading} />`;
@@ -185,7 +187,7 @@ function Review({ parts, search, person }) {
   return html`
     <div class="an-screen an-review">
       <div class="an-stage">
-        <${Picture} picture=${seen.picture} box=${final?.box} editable=${editing} marks=${marks} control=${stage} editor=${editor}
+        <${Picture} picture=${seen.picture} box=${editing || takenBox < 0 ? final?.box : null} editable=${editing} marks=${marks} control=${stage} editor=${editor}
           onBox=${(changed) => change({ box: changed })} onDrawing=${setDrawing} label=${`Picture ${seen.width} by ${seen.height} pixels`} />
       </div>
       <aside class="an-panel" aria-label="Review" onClick=${(event) => { if (event.detail > 0) event.target.closest("button")?.blur(); }}>
@@ -194,9 +196,9 @@ function Review({ parts, search, person }) {
           <h1 class="an-name" tabindex="-1" title=${seen.name}>${seen.name ?? `Item ${seen.id}`}</h1>
         </header>
         <div class="chips an-facts">
-          <span class=${`chip an-is-${seen.status}`}>${seen.status}</span>
+          <span class=${`chip an-is-${seen.status}`}>${STATUSES[seen.status] ?? seen.status}</span>
           ${overlap !== null && html`<span class="chip">IoU of the boxes ${fixed(overlap)}</span>`}
-          ${differing.length > 0 && html`<span class="chip an-warn">${differing.length} field${differing.length > 1 ? "s" : ""} differ</span>`}
+          ${differing.length > 0 && html`<span class="chip an-warn">${differing.length} ${differing.length > 1 ? "fields differ" : "field differs"}</span>`}
           ${people.map((one) => html`<span class="chip an-here" role="status" data-here>${one.name} is here</span>`)}
         </div>
         <${ErrorBanner} error=${problem} close=${() => setProblem(null)} />
@@ -235,10 +237,13 @@ function Review({ parts, search, person }) {
 }
 
 function Edit({ document, change, drawing, act, fields, shown }) {
+  const top = useRef();
+  useEffect(() => top.current.scrollIntoView({ block: "start" }), []);
   const variant = () => change({ rejection: document.rejection ? null : { description: document.description, kind: likelyKind(document) } });
   const kindTo = (kind) => change(withKind(document, kind));
   const all = () => change({ criteria: Object.fromEntries(CRITERIA.map(({ name }) => [name, true])) });
   return html`
+    <div ref=${top}></div>
     <${BoxPart} box=${document.box} editable=${true} drawing=${drawing} act=${act} shown=${shown} />
     <${DescriptionPart} document=${document} drafts=${[]} change=${change} field=${fields.description} />
     <${SubtaskPart} document=${document} change=${change} />
