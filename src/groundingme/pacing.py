@@ -15,19 +15,20 @@ from typing import NamedTuple
 START = 4
 MOST = 256
 GAIN = 0.3
-"""Share of twice the requests a second, from which it paid to double the number."""
+"""Share of the added requests that must show in the replies a second: twice as many in flight pay
+where at least 1.3 times as many replies come."""
 
 CLEAR = 0.5
-"""The same share, of half as many more, when a settled number tries those."""
+"""The same share where a settled number tries half as many more."""
 
 FEW, MANY = 8, 64
-"""Replies from which the number is doubled, and from which the search ends, at least."""
+"""Least replies to double the number, and least replies to say that more does not pay."""
 
 BACK = 0.7
 """What is left of a number that did not pay, and after a timeout."""
 
 LONGEST = 32
-"""Most rounds of two replies for each place until a settled number tries more."""
+"""Most times that as many replies as twice the number are awaited until more is tried."""
 
 
 class Bucket:
