@@ -38,8 +38,12 @@ function usePage(here) {
   const [, redraw] = useReducer((n) => n + 1, 0);
   const last = useRef({});
   useEffect(() => {
+    setError(null);
     if (!load || loaded.has(load)) return;
-    load().then((module) => { loaded.set(load, module.default); redraw(); }, setError);
+    load().then(
+      (module) => { loaded.set(load, module.default); redraw(); },
+      () => setError(new Error("The studio does not answer. Is it still running?")),
+    );
   }, [load]);
   if (!load) return { missing: true };
   if (loaded.has(load)) last.current = { Page: loaded.get(load), here };
@@ -126,6 +130,11 @@ function Shell() {
       ${helped && html`<${Help} close=${() => setHelped(false)} />`}
     </${Session.Provider}>`;
 }
+
+// Pages to browse are read while nobody waits, so that the first step to one is quick.
+addEventListener("load", () => setTimeout(() => {
+  for (const [, load] of PAGES.slice(0, -1)) load().then((module) => loaded.set(load, module.default), () => {});
+}, 3000));
 
 startRouter();
 startKeys();

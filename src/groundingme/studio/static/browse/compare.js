@@ -126,8 +126,8 @@ function Flips({ found, runs, protocol, wanted }) {
   return html`
     <section id="flips"><h2>Flips <small>${plural(total, "sample")} on which the runs differ${total > items.length ? `, the first ${number(items.length)} here` : ""}</small></h2>
       ${patterns.length > 1 && html`<div class="chips patterns" role="group" aria-label="Which runs are right">
-        ${patterns.map(([text, count]) => html`<button type="button" aria-pressed=${wanted === text} aria-label=${`${said(text)}: ${count}`} onClick=${() => setQuery({ flips: wanted === text ? "" : text })}>
-          ${[...text].map((sign, i) => html`<span class=${`sign ${sign === "✓" ? "right" : "wrong"}`} aria-hidden="true">${LETTERS[i]}${sign}</span>`)} <span class="soft">${number(count)}</span></button>`)}
+        ${patterns.map(([text, count]) => html`<button type="button" aria-pressed=${wanted === text} onClick=${() => setQuery({ flips: wanted === text ? "" : text })}>
+          <span class="unseen">${said(text)}: </span>${[...text].map((sign, i) => html`<span class=${`sign ${sign === "✓" ? "right" : "wrong"}`} aria-hidden="true">${LETTERS[i]}${sign}</span>`)} <span class="soft">${number(count)}</span></button>`)}
       </div>`}
       ${total === 0 ? html`<p class="soft">The runs are right on the same samples.</p>`
         : html`<${Table} caption="Flips" columns=${columns} rows=${shown.slice(0, 300)} sort="order"
