@@ -7,7 +7,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
-import pickle
+import pickle  # nosec B403
 import signal
 import threading
 import time
@@ -77,7 +77,7 @@ class Processes(Crew):
         try:
             # A whole message counts, even of a process that has ended since.
             if worker.connection.poll():
-                event: Event = pickle.loads(worker.connection.recv_bytes())
+                event: Event = pickle.loads(worker.connection.recv_bytes())  # nosec B301
                 return event
         except (EOFError, ConnectionResetError):
             pass
@@ -119,7 +119,7 @@ def _work(share: Mapping[str, str], make: Callable[[], Any], connection: Any) ->
             shard = connection.recv_bytes()
         except EOFError:
             return
-        result = attempt(lambda packed: function(pickle.loads(packed)), shard)
+        result = attempt(lambda packed: function(pickle.loads(packed)), shard)  # nosec B301
         connection.send_bytes(_packed(Done, result))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-import pickle
+import pickle  # nosec B403
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -154,7 +154,7 @@ def portable(result: Any) -> Any:
     if not isinstance(result, Exception):
         return result
     try:
-        pickle.loads(pickle.dumps(result))
+        pickle.loads(pickle.dumps(result))  # nosec B301
     except Exception:  # noqa: BLE001 - whatever a stranger's class does
         return JobError(f"{type(result).__name__}: {result}")
     return result
