@@ -131,6 +131,7 @@ export function Presence({ presence }) {
 /** The result of presence mode, at its end. */
 export function MatchResult({ project }) {
   const { data, error, reload } = useGet(at`/api/projects/${project}/dashboard`);
+  if (error?.status === 403) return html`<p>All your answers are in. A reviewer sees the result on the dashboard.</p>`;
   if (error) return html`<${ErrorBanner} error=${error} retry=${reload} />`;
   return data?.presence ? html`<${Presence} presence=${data.presence} />` : html`<${Loading} what="Counting" />`;
 }

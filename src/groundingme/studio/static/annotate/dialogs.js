@@ -1,31 +1,44 @@
 // Import, export and publish.
 import { html, useState } from "../core/dom.js";
-import { at, send } from "../core/api.js";
+import { at, query, send } from "../core/api.js";
 import { plural } from "../core/format.js";
 import { Dialog } from "../components/help.js";
 import { ErrorBanner } from "../components/notice.js";
 
 const LAYOUTS = [
-  ["jsonl", "JSON lines", "one sample a line; groundingme eval reads it"],
-  ["parquet", "Parquet", "the same with the pictures inside"],
-  ["label-studio", "Label Studio", "tasks with their annotations, as JSON"],
-  ["coco", "COCO", "boxes and descriptions, as JSON"],
+  ["jsonl", "JSON lines", "one item a line with everybody's answers, without the pictures"],
+  ["parquet", "Parquet", "the published benchmark's layout, pictures inside"],
+  ["folder", "Folder", "pictures and a table that groundingme eval reads"],
+  ["coco", "COCO", "boxes and descriptions as JSON, with the pictures"],
+  ["tsv", "TSV", "one table with the pictures inside"],
+  ["refcoco", "RefCOCO", "expressions as RefCOCO keeps them"],
+  ["label-studio", "Label Studio", "tasks with their annotations"],
+];
+const WHICH = [
+  ["accepted", "What reviewers accepted"],
+  ["annotated", "That, and what was submitted"],
+  ["all", "Everything as it stands"],
 ];
 
 export function ExportDialog({ project, close }) {
   const [layout, setLayout] = useState("jsonl");
+  const [which, setWhich] = useState("accepted");
+  const file = `${at`/api/projects/${project}/export`}${query({ layout, which })}`;
   return html`
     <${Dialog} title="Export" close=${close}>
+      <label class="field an-which">Items<select value=${which} onChange=${(event) => setWhich(event.target.value)}>
+        ${WHICH.map(([value, word]) => html`<option value=${value}>${word}</option>`)}</select></label>
       <fieldset class="an-options"><legend class="unseen">Layout</legend>${LAYOUTS.map(([value, word, about]) => html`
         <label class="choice"><input type="radio" name="layout" value=${value} checked=${layout === value} onChange=${() => setLayout(value)} />
           <span><b>${word}</b> <small>${about}</small></span></label>`)}</fieldset>
-      <a class="button main" href=${`${at`/api/projects/${project}/export`}?layout=${layout}`} download data-act="export">Download</a>
+      <div class="an-row"><a class="button main" href=${file} download data-act="export">Download</a>
+        <a class="button" href=${`${at`/api/projects/${project}/items.csv`}${query({ which })}`} download>As a table (CSV)</a></div>
     </${Dialog}>`;
 }
 
-/** What an answer of the API counts, in words: "imported: 12, left out: 1". */
-const counted = (answer) => Object.entries(answer ?? {})
-  .filter(([, value]) => typeof value === "number")
+// What an answer of the API counts, in words: "records: 12, added: 11".
+const counted = (answer) => Object.entries(answer)
+  .filter(([, value]) => typeof value === "number" && value > 0)
   .map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`).join(", ");
 
 export function ImportDialog({ project, close, done }) {
@@ -48,9 +61,10 @@ export function ImportDialog({ project, close, done }) {
     <${Dialog} title="Import" close=${answer ? done : close}>
       <form class="an-new" onSubmit=${take}>
         <label class="field">File<input type="file" name="file" required accept=".json,.jsonl,.parquet" />
-          <small>Label Studio's JSON, COCO, or this project's own JSON lines or parquet. Work of people is never overwritten.</small></label>
+          <small>Label Studio's JSON, COCO, or this project's own JSON lines or parquet. It comes in as your work; nothing that is there is overwritten.</small></label>
         <${ErrorBanner} error=${error} />
-        ${answer && html`<p role="status">${counted(answer) || "Done."}</p>`}
+        ${answer && html`<div role="status"><p>${counted(answer) || "Nothing was in it."}</p>
+          ${(answer.examples ?? []).map((line) => html`<p class="soft">${line}</p>`)}</div>`}
         <button class="main" type="submit" disabled=${busy}>${busy ? "Reading …" : "Import"}</button>
       </form>
     </${Dialog}>`;
@@ -65,7 +79,9 @@ export function PublishDialog({ project, close }) {
     const form = new FormData(event.target);
     setBusy(true);
     try {
-      setAnswer(await send("POST", at`/api/projects/${project}/publish`, { out: form.get("out").trim(), name: form.get("name").trim() }));
+      setAnswer(await send("POST", at`/api/projects/${project}/publish`, {
+        name: form.get("name").trim(), license: form.get("license").trim(), summary: form.get("summary").trim(),
+      }));
       setError(null);
     } catch (failed) {
       setError(failed);
@@ -76,11 +92,12 @@ export function PublishDialog({ project, close }) {
   return html`
     <${Dialog} title="Publish" close=${close}>
       <form class="an-new" onSubmit=${publish}>
-        <p>Accepted items become a data set in a folder of its own: a table with the pictures, a card, and checks of every sample.</p>
-        <label class="field">Folder<input name="out" required maxlength="500" placeholder="benchmarks/first" spellcheck=${false} /></label>
-        <label class="field">Name<input name="name" required maxlength="200" placeholder="My benchmark" /></label>
+        <p>What reviewers accepted becomes a data set in the studio's home folder: a table with the pictures, a card, and checks of every sample.</p>
+        <label class="field">Name<input name="name" required maxlength="100" placeholder="Street scenes" autofocus /></label>
+        <label class="field">Licence<input name="license" maxlength="200" placeholder="CC-BY-4.0" /></label>
+        <label class="field">Summary<textarea name="summary" rows="2"></textarea></label>
         <${ErrorBanner} error=${error} />
-        ${answer && html`<p role="status" class="an-notice">${answer.samples !== undefined && `${plural(answer.samples, "sample")} published. `}<code>${answer.path ?? answer.folder ?? ""}</code></p>`}
+        ${answer && html`<div role="status"><p>${plural(answer.samples, "sample")} published.${counted(answer.left_out) && ` Left out: ${counted(answer.left_out)}.`}</p><pre>${answer.folder}</pre></div>`}
         <button class="main" type="submit" disabled=${busy}>${busy ? "Writing …" : "Publish"}</button>
       </form>
     </${Dialog}>`;

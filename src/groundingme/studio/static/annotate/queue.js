@@ -80,9 +80,9 @@ export default function QueuePage({ parts, query, search }) {
         <div><ol class="crumbs"><li><a href="/projects">Projects</a></li></ol><h1 tabindex="-1">${about.data?.name ?? "Project"}</h1></div>
         <button type="button" class="main" onClick=${start} disabled=${!person} data-act="start">${presence ? "Answer" : "Annotate"} <${Key} name="Enter" /></button>
         ${reviews && !presence && html`<button type="button" onClick=${review} data-act="review">Review <${Key} name="r" /></button>`}
-        <a class="button" href=${`/projects/${encodeURIComponent(project)}/dashboard`}>Dashboard <${Key} name="b" /></a>
+        ${(reviews || !about.data?.blind) && html`<a class="button" href=${`/projects/${encodeURIComponent(project)}/dashboard`}>Dashboard <${Key} name="b" /></a>`}
         ${reviews && html`<button type="button" onClick=${() => setDialog("import")}>Import</button>`}
-        <button type="button" onClick=${() => setDialog("export")} disabled=${!person}>Export</button>
+        ${reviews && html`<button type="button" onClick=${() => setDialog("export")}>Export</button>`}
         ${reviews && !presence && html`<button type="button" onClick=${() => setDialog("publish")}>Publish</button>`}
       </div>
       <${ErrorBanner} error=${about.error ?? list.error ?? problem} close=${problem && (() => setProblem(null))} />
@@ -103,7 +103,7 @@ export default function QueuePage({ parts, query, search }) {
         <span class="soft">${number(offset + 1)} to ${number(Math.min(offset + PAGE, total))} of ${number(total)}</span>
         <button type="button" disabled=${offset + PAGE >= total} onClick=${() => turn(1)}>After <${Key} name="]" /></button></div>`}
       ${dialog === "import" && html`<${ImportDialog} project=${project} close=${() => setDialog("")} done=${() => { setDialog(""); list.reload(); about.reload(); }} />`}
-      ${dialog === "export" && html`<${ExportDialog} project=${project} presence=${presence} close=${() => setDialog("")} />`}
+      ${dialog === "export" && html`<${ExportDialog} project=${project} close=${() => setDialog("")} />`}
       ${dialog === "publish" && html`<${PublishDialog} project=${project} close=${() => setDialog("")} />`}
     </div>`;
 }
