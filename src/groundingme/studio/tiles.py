@@ -149,9 +149,8 @@ class Tiles:
         top = wanted[-1]
         with self._decoding:
             picture = _resized(images.open_upright(read(), least=known[top]), known[top])
-            for at in reversed(wanted):
-                picture = _resized(picture, known[at])
-                self._write_level(self._place(digest) / str(at), picture)
+            for at in wanted:
+                self._write_level(self._place(digest) / str(at), _resized(picture, known[at]))
 
     def _write_level(self, folder: Path, picture: Image.Image) -> None:
         """All tiles of a level, in a folder that takes its name when they are there."""
@@ -251,5 +250,6 @@ def _resized(picture: Image.Image, size: Size) -> Image.Image:
 
 def _encode(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=QUALITY)
+    # Colours in full: of a target of a few pixels half of them would be gone.
+    picture.save(buffer, "JPEG", quality=QUALITY, subsampling=0)
     return buffer.getvalue()
