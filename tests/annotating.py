@@ -21,7 +21,7 @@ BIG = (7680, 4320)
 
 
 def make_build(work: Path, *, scenes: int = 8, big: bool = True) -> Path:
-    """A WORK folder as `groundingme build` leaves it after `verify`, with its pictures beside it."""
+    """A WORK folder as `groundingme build` leaves it after `verify`, with its pictures in it."""
     pictures = work / "pictures"
     pictures.mkdir(parents=True)
     targets = [_big(pictures)] if big else []

@@ -238,7 +238,8 @@ def test_three_items_by_keys_alone(ada: Tab, build: Path) -> None:
         assert mine["criteria"] == {
             "uniqueness": True, "clarity": True, "specificity": True, "accuracy": False,
         }  # fmt: skip
-        assert mine["note"] == "typed" and mine["seconds"] > 0
+        assert mine["note"] == "typed"
+        assert mine["seconds"] > 0
     assert len(set(seen)) == 3
     ada.press("k")
     ada.until(lambda: ada.page.url.endswith(f"/{seen[-1]}"))
@@ -251,8 +252,9 @@ def test_changed_words_are_marked(ada: Tab, build: Path) -> None:
     marks = ada.page.locator("[data-diff]")
     marks.wait_for()
     mine = ada.mine(rejection["id"])
-    kept = [one for one in marks.locator("del").all_inner_texts()]
-    assert kept == ["without"] and marks.locator("ins").all_inner_texts() == ["that has"]
+    kept = list(marks.locator("del").all_inner_texts())
+    assert kept == ["without"]
+    assert marks.locator("ins").all_inner_texts() == ["that has"]
     assert (
         marks.inner_text().replace("without", "", 1).split()
         == mine["rejection"]["description"].split()
@@ -327,7 +329,8 @@ def test_two_tabs_of_one_person(ada: Tab, build: Path) -> None:
         other.press("q")
         other.saved()
         mine = other.mine(item)
-        assert mine["note"] == "from the first" and mine["criteria"]["uniqueness"] is True
+        assert mine["note"] == "from the first"
+        assert mine["criteria"]["uniqueness"] is True
         assert other.complaints == []
 
 
@@ -350,12 +353,14 @@ def test_two_people_on_one_item(ada: Tab, chromium: Any, build: Path) -> None:
         merge.wait_for()
         # Nothing of Ada's was overwritten while Ben chooses.
         assert ada.mine(item)["description"] == "Ada's words"
-        assert "Ada's" in merge.inner_text() and "Ben's" in merge.inner_text()
+        assert "Ada's" in merge.inner_text()
+        assert "Ben's" in merge.inner_text()
         assert merge.locator("[data-field=description]").count() == 1
         ben.press("ArrowRight", "Enter")
         ben.saved()
         found = ben.mine(item)
-        assert found["description"] == "Ada's words" and found["criteria"]["uniqueness"] is True
+        assert found["description"] == "Ada's words"
+        assert found["criteria"]["uniqueness"] is True
         history = ben.ask("GET", f"/api/items/{item}/history")["items"]
         assert any("Ben's words" in json.dumps(one["after"]) for one in history)
         assert ben.complaints == []
@@ -398,7 +403,64 @@ def test_reviewer_adjudicates(ada: Tab, chromium: Any, build: Path) -> None:
         cleo.go(f"/projects/{project}/dashboard")
         cleo.page.locator("table").first.wait_for()
         assert "Ada and Ben" in cleo.page.locator("main").inner_text()
-        assert cleo.complaints == [] and ben.complaints == []
+        assert cleo.complaints == []
+        assert ben.complaints == []
+
+
+def test_pictures_without_proposals(ada: Tab, build: Path) -> None:
+    project, items = make_project(ada, build / "pictures", "Pictures", kind="images")
+    item = next(one["id"] for one in items if one["width"] < 2000)
+    ada.item(project, item)
+    pane = ada.page.locator(".pane").bounding_box()
+    middle = (pane["x"] + pane["width"] / 2, pane["y"] + pane["height"] / 2)
+    ada.press("Enter")
+    assert "no description" in ada.page.locator(".banner").inner_text()
+    ada.page.keyboard.type("the thing in the middle")
+    ada.press("Escape", "Enter")
+    ada.until(lambda: "a box" in ada.page.locator(".banner").inner_text())
+    ada.press("b")
+    ada.drag((middle[0] - 50, middle[1] - 40), (middle[0] + 50, middle[1] + 40))
+    ada.press("l")
+    ada.page.keyboard.type("thing")
+    ada.press("Escape", "1", "Control+Enter")
+    ada.until(lambda: ada.ask("GET", f"/api/items/{item}")["status"], "annotated")
+    mine = ada.mine(item)
+    x1, y1, x2, y2 = mine["box"]
+    width, height = next((one["width"], one["height"]) for one in items if one["id"] == item)
+    assert abs((x1 + x2) / 2 - width / 2) <= 2
+    assert abs((y1 + y2) / 2 - height / 2) <= 2
+    assert mine["label"] == "thing"
+
+
+def test_skip_and_flag(ada: Tab, build: Path) -> None:
+    project, items = make_project(ada, build, "Skips")
+    item = items[1]["id"]
+    ada.item(project, item)
+    ada.press("m")
+    ada.until(lambda: ada.mine(item)["flag"])
+    ada.press("s")
+    ada.until(lambda: ada.ask("GET", f"/api/items/{item}")["status"], "skipped")
+    ada.until(lambda: ada.page.url.endswith(f"/{item}"), False)
+
+
+def test_decided_while_somebody_types(ada: Tab, chromium: Any, build: Path) -> None:
+    """The decision stands, the screen says so, and what was typed is in the history."""
+    project, items = make_project(ada, build, "Decided")
+    item = items[1]["id"]
+    ada.item(project, item)
+    with Tab(chromium, ada.served, "Cleo") as cleo:
+        cleo.ask("POST", f"/api/items/{item}/decision", {"version": 0, "accept": True})
+    ada.press("d")
+    ada.page.keyboard.type(" typed too late")
+    ada.until(ada.state, "decided")
+    ada.page.get_by_role("button", name="Show the decision").click()
+    ada.page.locator("[data-closed]").wait_for()
+    assert "Cleo" in ada.page.locator("[data-closed]").inner_text()
+    shown = ada.page.locator(".an-form textarea").first
+    ada.until(shown.input_value, items[1]["description"])
+    assert shown.is_disabled()
+    history = ada.ask("GET", f"/api/items/{item}/history")["items"]
+    assert any("typed too late" in json.dumps(one["after"]) for one in history)
 
 
 def test_history_and_its_undo(ada: Tab, build: Path) -> None:

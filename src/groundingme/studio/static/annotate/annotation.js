@@ -53,7 +53,9 @@ class Clock {
   }
 }
 
-const startOf = ({ mine }) => ({ version: mine.version, document: documentOf(mine) });
+const startOf = ({ mine, decision }) => ({
+  version: mine.version, document: documentOf(decision ? decision.document : mine),
+});
 
 /**
  * The annotation of the item that is open.
@@ -67,7 +69,7 @@ export function useAnnotation(item, person) {
   const [left, setLeft] = useState(null);
   const held = useRef({}).current;
   const tabs = useTabs(person, item?.id, (version, document) => {
-    if (held.keeper?.adopt(version, document)) redraw();
+    held.keeper?.adopt(version, document);
   });
   const told = useRef(tabs);
   told.current = tabs;
@@ -117,7 +119,8 @@ export function useAnnotation(item, person) {
     // The item was read anew: what another person or tab has saved comes in, if nothing is unsaved.
     if (!item) return;
     const { version, document } = startOf(item);
-    if (keeper.adopt(version, document)) redraw();
+    if (keeper.state === "decided" && item.decision) keeper.take(version, document);
+    else keeper.adopt(version, document);
   }, [item]);
 
   if (!item) return null;

@@ -68,7 +68,7 @@ function Screen({ parts, search, person }) {
   const [busy, setBusy] = useState(false);
   const ready = useRef({});
   const [stage, editor] = [useRef(null), useRef(null)];
-  const fields = { description: useRef(), rejection: useRef(), note: useRef() };
+  const fields = { label: useRef(), description: useRef(), rejection: useRef(), note: useRef() };
   useTitle(item ? `${item.name ?? item.id} · ${about?.name ?? ""}` : "Item");
 
   useEffect(() => {
@@ -176,6 +176,7 @@ function Screen({ parts, search, person }) {
     { keys: ["i"], does: "Show the boxes of the models", run: act.verdicts },
   ]);
   useKeys("What is said", [
+    { keys: ["l"], does: "Class of the object", run: into(fields.label) },
     { keys: ["d"], does: "Description", run: into(fields.description) },
     { keys: ["a"], does: "Next draft of a model", run: act.nextDraft },
     { keys: ["v"], does: "Rejection variant", run: act.variant },
@@ -215,15 +216,15 @@ function Screen({ parts, search, person }) {
         ${mine?.state === "refused" && html`<${ErrorBanner} error=${{ message: mine.problem }} />`}
         <${ErrorBanner} error=${problem} close=${() => setProblem(null)} />
         ${mine?.conflict ? html`<${Merge} mine=${document} conflict=${mine.conflict} done=${mine.resolve} />` : document && html`
-          <div class="an-form">
-            <${BoxPart} box=${document.box} editable=${editable} drawing=${drawing} act=${act} shown=${{ others, count: seen.others?.length ?? 0 }} />
+          <fieldset class="an-form" disabled=${!editable}>
+            <${BoxPart} document=${document} change=${change} field=${fields.label} editable=${editable} drawing=${drawing} act=${act} shown=${{ others, count: seen.others?.length ?? 0 }} />
             <${DescriptionPart} document=${document} drafts=${drafts} change=${change} nextDraft=${act.nextDraft} field=${fields.description} />
             <${SubtaskPart} document=${document} change=${change} />
             <${RejectionPart} document=${document} change=${change} field=${fields.rejection} toggle=${act.noVariant} kindTo=${act.kindTo} nextKind=${act.nextKind} />
             <${CriteriaPart} document=${document} change=${change} all=${act.all} />
             <${VerdictPart} verdicts=${seen.verdicts ?? []} shown=${verdicts} toggle=${act.verdicts} />
             <${NotePart} document=${document} change=${change} field=${fields.note} />
-          </div>`}
+          </fieldset>`}
         <footer class="an-acts">
           <${Act} name="submit" kind="main" keys="Enter" disabled=${!editable || busy} onClick=${act.submit}>Accept</${Act}>
           <${Act} name="skip" keys="s" disabled=${busy} onClick=${act.skip}>Skip</${Act}>

@@ -78,11 +78,16 @@ export class Keeper {
 
   /** Takes what another tab of this person has saved, unless something here is unsaved. */
   adopt(version, document) {
-    if (this.busy || !same(this.current, this.saved) || version <= this.version) return false;
-    this.version = version;
-    this.saved = document;
-    this.current = document;
+    if (this.busy || !same(this.current, this.saved) || version < this.version) return false;
+    this.take(version, document);
     return true;
+  }
+
+  /** Takes what the server has. What was here is in the item's history, as it came too late. */
+  take(version, document) {
+    Object.assign(this, { version, saved: document, current: document, conflict: null });
+    this.forget();
+    this.say("saved");
   }
 
   /** Saves now. True when the server has all of it. */

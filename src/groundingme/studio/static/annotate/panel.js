@@ -31,7 +31,8 @@ export function WordDiff({ before, after }) {
 }
 
 /** The box in numbers, and what can be done with it. */
-export function BoxPart({ box, editable, drawing, act, shown }) {
+export function BoxPart({ document, editable, drawing, act, shown, change, field }) {
+  const { box, label } = document;
   return html`
     <section class="an-part" aria-labelledby="an-box">
       <${Head} id="an-box" aside=${html`<output data-box-text>${told(box)}</output>`}>Box</${Head}>
@@ -42,6 +43,8 @@ export function BoxPart({ box, editable, drawing, act, shown }) {
           disabled=${shown.count === 0} title="Other objects of its class">${shown.count} other${shown.count === 1 ? "" : "s"}</${Act}>`}
         ${editable && html`<${Act} name="clear" keys="x" onClick=${act.clear} disabled=${!box} title="No box">Remove</${Act}>`}
       </div>
+      <label class="an-class"><span>Class</span> <${Key} name="l" />
+        <input ref=${field} value=${label} disabled=${!editable} maxlength="200" onInput=${(event) => change({ label: event.target.value })} /></label>
     </section>`;
 }
 
@@ -158,5 +161,7 @@ const STATES = {
 /** Whether the work is on the server. */
 export function SaveState({ state, problem }) {
   const [word, kind] = STATES[state];
-  return html`<span class=${names("an-state", kind)} data-state=${state} role="status" title=${problem}>${word}</span>`;
+  // A screen reader is told of trouble alone, not of every save.
+  const quiet = ["saved", "unsaved", "saving"].includes(state);
+  return html`<span class=${names("an-state", kind)} data-state=${state} role=${quiet ? null : "status"} title=${problem}>${word}</span>`;
 }

@@ -64,7 +64,7 @@ function Review({ parts, search, person }) {
   const [conflict, setConflict] = useState(null);
   const [busy, setBusy] = useState(false);
   const [stage, editor] = [useRef(null), useRef(null)];
-  const fields = { description: useRef(), rejection: useRef() };
+  const fields = { label: useRef(), description: useRef(), rejection: useRef() };
   useTitle(item ? `Review ${item.name ?? item.id}` : "Review");
 
   const sides = useMemo(() => sidesOf(item), [item]);
@@ -244,7 +244,7 @@ function Edit({ document, change, drawing, act, fields, shown }) {
   const all = () => change({ criteria: Object.fromEntries(CRITERIA.map(({ name }) => [name, true])) });
   return html`
     <div ref=${top}></div>
-    <${BoxPart} box=${document.box} editable=${true} drawing=${drawing} act=${act} shown=${shown} />
+    <${BoxPart} document=${document} change=${change} field=${fields.label} editable=${true} drawing=${drawing} act=${act} shown=${shown} />
     <${DescriptionPart} document=${document} drafts=${[]} change=${change} field=${fields.description} />
     <${SubtaskPart} document=${document} change=${change} />
     <${RejectionPart} document=${document} change=${change} field=${fields.rejection} toggle=${variant} kindTo=${kindTo} nextKind=${() => kindTo(kindAfter(document.rejection.kind))} />
