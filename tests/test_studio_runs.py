@@ -592,6 +592,25 @@ def test_a_run_in_progress_is_marked(client: TestClient, runs: Path) -> None:
     assert not any(one["running"] for one in get(client, "/api/runs")["items"])
 
 
+def test_figures_of_a_run_in_progress_are_those_of_its_end_when_it_has_ended(
+    client: TestClient, runs: Path
+) -> None:
+    folder = RunFolder.open(runs / ids(runs)["builtin/grounder"])
+    replies = list(folder.generations().values())
+    (folder.path / "generations.jsonl").write_bytes(b"")
+    with folder.lock():
+        for at, one in enumerate(replies):
+            folder.append(one)
+            if at % 5 == 0 or at == len(replies) - 1:
+                listed = {one["id"]: one for one in get(client, "/api/runs")["items"]}
+                assert 0 <= listed[folder.path.name]["done"] <= at + 1
+                assert listed[folder.path.name]["rank"] is None
+    ended = {one["id"]: one for one in get(client, "/api/runs")["items"]}[folder.path.name]
+    assert ended["done"] == len(replies)
+    assert ended["accuracy"]["value"] == pytest.approx(score(folder.path).accuracy)
+    assert ended["rank"] is not None
+
+
 def test_a_holder_that_died_runs_no_more(tmp_path: Path) -> None:
     holder = tmp_path / ".holder"
     assert not is_running(tmp_path)
@@ -652,7 +671,7 @@ def test_data_outside_the_roots_give_no_picture(
         row = {"id": "1", "image": "a.png", "description": folder.name, "bbox": [1, 2, 3, 4]}
         (folder / "samples.jsonl").write_text(json.dumps(row) + "\n")
         evaluate("baseline/center", str(folder), out=runs)
-    for folder, status in ((inside, 200), (outside, 404)):
+    for folder, status in ((outside, 404), (inside, 200)):
         (one,) = (
             path.name for path in runs.iterdir() if RunFolder.open(path).run.data == str(folder)
         )
@@ -660,6 +679,7 @@ def test_data_outside_the_roots_give_no_picture(
         answer = client.get(f"/api/pictures/{key}")
         assert answer.status_code == status, answer.text
     (inside / "samples.jsonl").write_text("{}\n")
+    time.sleep(1.1)
     assert client.get(f"/api/pictures/{key}").status_code == 404
 
 

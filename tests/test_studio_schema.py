@@ -82,6 +82,11 @@ def things(client: TestClient) -> dict[str, list[Any]]:
         "column": [0, 1],
         "row": [0, 1],
         "protocol": ["strict", "official"],
+        "order": ["iou", "-confidence", "description"],
+        "outcome": ["box", ""],
+        "kind": ["right", ""],
+        "table": ["flips"],
+        "model": ["baseline/center", "builtin/grounder"],
     }
 
 
@@ -98,7 +103,8 @@ def statuses(operation: Any, known: dict[str, list[Any]], headers: dict[str, str
     @seed(1)
     @given(case=operation.as_strategy(), choose=st.data())
     def ask(case: Any, choose: st.DataObject) -> None:
-        for part in (case.path_parameters, case.query):
+        body = case.body if isinstance(case.body, dict) else {}
+        for part in (case.path_parameters, case.query, body):
             for name in part or {}:
                 if name in known and choose.draw(st.integers(0, 3)):
                     part[name] = choose.draw(st.sampled_from(known[name]))

@@ -220,24 +220,33 @@ class Board:
 
     def _line(self, folder: RunFolder, protocol: str, compute: bool) -> Line:
         running = is_running(folder.path)
-        stamp = run_stamp(folder.path)
-        key = _key(folder, stamp, protocol)
-        known = self._known.find(key) or self._from_disk(key)
-        problem = ""
-        if known is None and compute:
-            try:
-                known = self._known.get(key, lambda: self._compute(folder, protocol, key, running))
-            except GroundingMEError as error:
-                problem = str(error)
+        known, problem = None, ""
+        try:
+            if running:
+                known = self._of_running(folder, protocol) if compute else None
+            else:
+                known = self._of_finished(folder, protocol, compute)
+        except GroundingMEError as error:
+            problem = str(error)
         return Line(
             id=folder.path.name, run=folder.run, running=running, figures=known, problem=problem
         )
 
-    def _compute(self, folder: RunFolder, protocol: str, key: str, running: bool) -> Figures:
-        made = figures_of(self._library.open(folder.path.name, protocol))
-        if not running:
+    def _of_running(self, folder: RunFolder, protocol: str) -> Figures:
+        opened = self._library.open(folder.path.name, protocol)
+        key = _key(folder, opened.stamp, protocol)
+        return self._known.get(key, lambda: figures_of(opened))
+
+    def _of_finished(self, folder: RunFolder, protocol: str, compute: bool) -> Figures | None:
+        key = _key(folder, run_stamp(folder.path), protocol)
+
+        def make() -> Figures:
+            made = figures_of(self._library.open(folder.path.name, protocol))
             self._keep(f"{key}.msgpack", msgspec.msgpack.encode(made))
-        return made
+            return made
+
+        known = self._known.find(key) or self._from_disk(key)
+        return known or (self._known.get(key, make) if compute else None)
 
     def _from_disk(self, key: str) -> Figures | None:
         with suppress(OSError, msgspec.DecodeError):

@@ -23,6 +23,8 @@ DRAWN_SPEC = "scenes:n=200"
 
 _DEEP = 4
 """Folders below a root in which data sets are looked for."""
+_FRESH = 1.0
+"""Seconds in which the files of a data set are not looked at again."""
 _AGAIN = 5.0
 """Seconds until the folders are looked through again."""
 _MOST_FOLDERS = 5_000
@@ -55,6 +57,7 @@ class Data:
         self._roots = [os.path.realpath(one) for one in (*settings.roots, settings.runs)]
         self._folders = list(dict.fromkeys(os.path.realpath(one) for one in settings.roots))
         self._places: tuple[list[Place], float] = [], -_AGAIN
+        self._versions: Kept[tuple[str, str | None], tuple[tuple[object, ...], float]] = Kept(1_000)
         self._opened: Kept[tuple[object, ...], Dataset] = Kept(200_000, len)
 
     def inside(self, path: str | Path) -> bool:
@@ -136,10 +139,15 @@ class Data:
 
     def _version(self, data: str, split: str | None) -> tuple[object, ...]:
         """What may be opened in place of `data`, and what changes where its files do."""
+        known = self._versions.find((data, split))
+        if known and time.monotonic() - known[1] < _FRESH:
+            return known[0]
         place = self._allowed(data)
         path = Path(place)
         there = [path, *sorted(path.glob("*"))[:_MOST_FOUND]] if path.is_dir() else [path]
-        return place, split, stamp_of(there)
+        version = place, split, stamp_of(there)
+        self._versions.put((data, split), (version, time.monotonic()))
+        return version
 
     def _allowed(self, data: str) -> str:
         """What may be opened: a path in the roots, a drawn data set, or the Hub's local cache."""

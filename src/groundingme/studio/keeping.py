@@ -44,11 +44,11 @@ class Kept(Generic[K, V]):
                     return self._things[key]
             try:
                 made = make()
+                self.put(key, made)
+                return made
             finally:
                 with self._lock:
                     self._making.pop(key, None)
-            self.put(key, made)
-            return made
 
     def find(self, key: K) -> V | None:
         """What is kept under a key, or None."""
