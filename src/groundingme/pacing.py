@@ -3,9 +3,9 @@
 By Little's law N requests that are always in flight and take T seconds each are N / T requests a
 second. Starting low, the number is doubled as long as that grows: more is sent after one round of
 replies, but only many of them end the search, as latencies differ a lot. A server that refuses
-(429, 503) says its limit exactly: it is what stays in flight without what was refused. Now and
-then a little more is tried again, ever more rarely where it was in vain, and ever more where it
-went well. Nothing here reads a clock or waits: whoever asks gives the time.
+(429, 503) says its limit exactly: each request that was refused is one too many. Now and then a
+little more is tried again, ever more rarely where it was in vain, and ever more where it went
+well. Nothing here reads a clock or waits: whoever asks gives the time.
 """
 
 from __future__ import annotations
@@ -175,9 +175,10 @@ class Pacer:
                 self._in_vain()
             else:
                 self._patience = 1
+        # Not what is in flight now: a place may be empty for a moment, where we are slow.
         if self._phase != "settled":
-            self._settle(self._flying, step=1)
-        self.limit, self._step = max(self._flying, 1), 1
+            self._settle(self.limit, step=1)
+        self.limit, self._step = max(self.limit - 1, 1), 1
         if self.limit < self._highest / 2:
             self._before = None
             self._set(self.limit, "doubling")
