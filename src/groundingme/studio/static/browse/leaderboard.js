@@ -109,7 +109,7 @@ export default function Leaderboard() {
       <${ErrorBanner} error=${error} />
       <${Table} caption="Runs" columns=${columns(picked, toggle)} rows=${shown} first="-accuracy"
         foot=${shown.length === runs.length ? plural(runs.length, "run") : `${shown.length} of ${plural(runs.length, "run")}`}
-        csv=${`/api/runs.csv${query({ protocol, data, model })}`} />
+        csv=${`/api/runs.csv${query({ protocol, data, query: model })}`} />
     </div>`;
 }
 

@@ -8,6 +8,7 @@ import { Verdict, fate } from "../components/figures.js";
 import { Icon } from "../components/icons.js";
 import { ErrorBanner, Loading, say, useTitle } from "../components/notice.js";
 import { Reply, linkSpans } from "../components/reply.js";
+import { Step } from "../components/step.js";
 import { Viewer, prefetchPicture, viewerKeys } from "../components/viewer.js";
 import { filtersOf } from "./run.js";
 
@@ -156,8 +157,8 @@ export default function SamplePage({ parts: [, run, , id], query: asked }) {
         <div class="walk">
           <ol class="crumbs"><li><a href=${at`/runs/${run}` + search}>${model}</a></li><li>${sample.id}${sample.place == null ? "" : html` <span class="soft">(${number(sample.place + 1)} of ${number(sample.total)})</span>`}</li></ol>
           <span class="end">
-            <a class=${names("button", !sample.previous && "off")} aria-disabled=${!sample.previous} href=${sample.previous ? page(sample.previous) : null} aria-label="Previous sample" title="Previous (←)"><${Icon} name="left" /></a>
-            <a class=${names("button", !sample.next && "off")} aria-disabled=${!sample.next} href=${sample.next ? page(sample.next) : null} aria-label="Next sample" title="Next (→)"><${Icon} name="right" /></a>
+            <${Step} to=${sample.previous && page(sample.previous)} icon="left" label="Previous sample" title="Previous (←)" />
+            <${Step} to=${sample.next && page(sample.next)} icon="right" label="Next sample" title="Next (→)" />
           </span>
         </div>
         <${ErrorBanner} error=${error} retry=${reload} />

@@ -1,5 +1,5 @@
 // One sample as two to four runs answered it, with pictures that zoom together.
-import { html, names, useEffect, useMemo, useRef, useState } from "../core/dom.js";
+import { html, useEffect, useMemo, useRef, useState } from "../core/dom.js";
 import { at, prefetch, query, useGet } from "../core/api.js";
 import { percent, subtask } from "../core/format.js";
 import { useKeys } from "../core/keys.js";
@@ -8,6 +8,7 @@ import { LETTERS, Letter, Verdict, fate } from "../components/figures.js";
 import { Icon } from "../components/icons.js";
 import { ErrorBanner, Loading, useTitle } from "../components/notice.js";
 import { Reply } from "../components/reply.js";
+import { Step } from "../components/step.js";
 import { Sync, Viewer, prefetchPicture, viewerKeys } from "../components/viewer.js";
 import { compareApi, sidePage } from "./compare.js";
 
@@ -77,8 +78,8 @@ export default function SidePage({ parts: [, , id], query: asked }) {
           <button type="button" aria-pressed=${together} title="Zoom together (s)" onClick=${() => setTogether(!together)}><${Icon} name="link" />Zoom together</button>
           <button type="button" aria-pressed=${every} title="All answers in every picture (o)" onClick=${() => setEvery(!every)}>All answers</button>
           <button type="button" aria-pressed=${hidden} title="Hide or show boxes (b)" aria-label="Hide boxes" onClick=${() => setHidden(!hidden)}><${Icon} name=${hidden ? "hide" : "eye"} /></button>
-          <a class=${names("button", !previous && "off")} aria-disabled=${!previous} aria-label="Previous flip" title="Previous flip (←)" href=${previous ? sidePage(previous, runs, protocol) : null}><${Icon} name="left" /></a>
-          <a class=${names("button", !next && "off")} aria-disabled=${!next} aria-label="Next flip" title="Next flip (→)" href=${next ? sidePage(next, runs, protocol) : null}><${Icon} name="right" /></a>
+          <${Step} to=${previous && sidePage(previous, runs, protocol)} icon="left" label="Previous flip" title="Previous flip (←)" />
+          <${Step} to=${next && sidePage(next, runs, protocol)} icon="right" label="Next flip" title="Next flip (→)" />
         </div>
       </div>
       <${ErrorBanner} error=${error} retry=${reload} />
