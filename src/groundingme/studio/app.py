@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import groundingme
 from groundingme.errors import GroundingMEError, UsageError
@@ -80,9 +82,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router, prefix="/api")
     _serve_pages(app)
     _answer_errors(app)
-    app.middleware("http")(people.gate)
-    app.middleware("http")(_bounded)
-    app.middleware("http")(_with_headers)
+    app.add_middleware(people.Gate)
+    app.add_middleware(_Frame)
     return app
 
 
@@ -121,23 +122,28 @@ def _answer_errors(app: FastAPI) -> None:
         return answer(error.status_code, "http", str(error.detail))
 
 
-Next = Callable[[Request], Awaitable[Response]]
+class _Frame:
+    """Refuses bodies that are too long before they are read, and adds our headers to answers."""
 
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
-async def _bounded(request: Request, call_next: Next) -> Response:
-    """Refuses bodies that are too long before they are read."""
-    length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAX_UPLOAD:
-        error = {
-            "kind": "too-large",
-            "message": f"expected at most {MAX_UPLOAD} bytes, got {length}",
-        }
-        return JSONResponse({"error": error}, 413)
-    return await call_next(request)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
 
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
 
-async def _with_headers(request: Request, call_next: Next) -> Response:
-    response = await call_next(request)
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
+        length = Headers(scope=scope).get("content-length", "0")
+        if length.isdecimal() and int(length) <= MAX_UPLOAD:
+            await self._app(scope, receive, send_with_headers)
+            return
+        said = f"expected at most {MAX_UPLOAD} bytes, got {length}"
+        answer = JSONResponse({"error": {"kind": "too-large", "message": said}}, 413)
+        await answer(scope, receive, send_with_headers)

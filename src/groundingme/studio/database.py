@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import orm
 
@@ -27,6 +28,18 @@ BUSY = 20.0
 """Seconds that a write waits for another process's."""
 _LOCK = 7_305_114_901
 """Advisory lock of PostgreSQL under which tables are brought up to date."""
+
+
+def _as_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+_OPTIONS: dict[str, Any] = {
+    "pool_size": 20,
+    "max_overflow": 40,
+    "json_serializer": _as_json,
+    "json_deserializer": msgspec.json.decode,
+}
 
 
 def now() -> str:
@@ -187,7 +200,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         raise UsageError(
             f"expected a folder for {url.database}, got: {error.strerror}; name another --home"
         ) from None
-    engine = sa.create_engine(url, pool_size=20, max_overflow=40, connect_args={"timeout": BUSY})
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY}, **_OPTIONS)
 
     @sa.event.listens_for(engine, "connect")
     def _(connection: Any, record: Any) -> None:
@@ -210,7 +223,7 @@ def _postgres(url: sa.URL) -> sa.Engine:
     if "+" not in url.drivername:
         url = url.set(drivername="postgresql+psycopg")
     try:
-        return sa.create_engine(url, pool_size=20, max_overflow=40, pool_pre_ping=True)
+        return sa.create_engine(url, pool_pre_ping=True, **_OPTIONS)
     except ImportError:
         raise MissingDependencyError(
             "expected the PostgreSQL driver, got none; pip install 'groundingme[postgres]'"

@@ -1,6 +1,6 @@
 """Who comes in, and what they may do.
 
-`gate` stands before every request of the API. It finds the person by the cookie, asks for a login
+`Gate` stands before every request of the API. It finds the person by the cookie, asks for a login
 where one is needed, checks that a change was asked for by one of our own pages, and slows down
 who asks too often. Tokens and cookies are random, and only their digests are kept.
 
@@ -19,7 +19,7 @@ import ipaddress
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,7 +28,8 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from groundingme.errors import UsageError
 from groundingme.studio import models
@@ -213,16 +214,16 @@ def by_token(session: orm.Session, token: str) -> models.Person | None:
 def by_cookie(database: Database, cookie: str) -> Person | None:
     """The active person who is logged in with a cookie."""
     with database.session() as session:
-        one = session.scalar(
-            sa.select(models.Person)
-            .join(models.Login)
+        row = session.execute(
+            sa.select(models.Person.id, models.Person.name, models.Person.role)
+            .join(models.Login, models.Login.person_id == models.Person.id)
             .where(
                 models.Login.digest == digest(cookie),
                 models.Login.expires > now(),
                 models.Person.active,
             )
-        )
-        return None if one is None else Person(one.id, one.name, one.role)
+        ).one_or_none()
+        return None if row is None else Person(*row)
 
 
 def csrf(settings: Settings, cookie: str) -> str:
@@ -271,24 +272,35 @@ class Paces:
         self.writes = Pace(*WRITES)
 
 
-Next = Callable[[Request], Awaitable[Response]]
+class Gate:
+    """Stands before every request: see the top of this file.
 
+    Args:
+        app: What comes after it.
+    """
 
-async def gate(request: Request, call_next: Next) -> Response:
-    """Stands before every request: see the top of this file."""
-    state = request.app.state
-    settings: Settings = state.studio.settings
-    try:
-        if not settings.needs_login:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._paces = Paces()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI asks."""
+        if scope["type"] == "http":
+            try:
+                await self._check(Request(scope))
+            except ApiError as error:
+                body = {"error": {"kind": error.kind, "message": str(error), **error.more}}
+                answer = JSONResponse(body, error.status, headers=_after(error))
+                await answer(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _check(self, request: Request) -> None:
+        parts = request.app.state.studio
+        if not parts.settings.needs_login:
             _check_host(request)
         if request.url.path.startswith("/api/"):
-            if not hasattr(state, "paces"):
-                state.paces = Paces()
-            await _admit(request, settings, state.studio.database, state.paces)
-    except ApiError as error:
-        body = {"error": {"kind": error.kind, "message": str(error), **error.more}}
-        return JSONResponse(body, error.status, headers=_after(error))
-    return await call_next(request)
+            await _admit(request, parts.settings, parts.database, self._paces)
 
 
 def _after(error: ApiError) -> dict[str, str]:
@@ -320,7 +332,7 @@ async def _admit(request: Request, settings: Settings, database: Database, paces
     path, address = request.url.path, request.client.host if request.client else ""
     entering = path == "/api/session"
     if request.method not in _READS:
-        if entering and request.method == "POST":
+        if entering and request.method == "POST" and settings.needs_login:
             _slow_down(paces.logins, address)
         else:
             _slow_down(paces.writes, str(who.id) if who else address)

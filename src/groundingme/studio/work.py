@@ -62,25 +62,23 @@ class Desk:
     """
 
     def __init__(self, session: orm.Session, item_id: int, who: Person) -> None:
-        found = session.scalar(sa.select(Item).where(Item.id == item_id).with_for_update())
-        if found is None:
+        row = session.execute(
+            sa.select(Item, Project)
+            .join(Project, Project.id == Item.project_id)
+            .where(Item.id == item_id)
+            .with_for_update(of=Item)
+        ).one_or_none()
+        if row is None:
             raise not_found("an item", str(item_id))
-        project = session.get(Project, found.project_id)
-        assert project is not None
-        self.session, self.who, self.item, self.project = session, who, found, project
-        self.shared = is_shared(project)
-
-    def annotations(self) -> Sequence[Annotation]:
-        """Everybody's, in the order in which they were begun."""
-        return annotations_of(self.session, self.item.id)
+        self.session, self.who = session, who
+        self.item: Item = row[0]
+        self.project: Project = row[1]
+        self.shared = is_shared(self.project)
+        self.everybody = list(annotations_of(session, item_id))
 
     def annotation(self, person_id: int) -> Annotation | None:
         """One person's."""
-        return self.session.scalar(
-            sa.select(Annotation).where(
-                Annotation.item_id == self.item.id, Annotation.person_id == person_id
-            )
-        )
+        return next((one for one in self.everybody if one.person_id == person_id), None)
 
     def put(
         self, version: int, document: Document | None, state: str | None = None, kind: str = "save"
@@ -102,7 +100,7 @@ class Desk:
         """
         mine = self.annotation(self.who.id)
         target = self.item.target
-        told = start(self.project, self.item, self.annotations(), self.who.id)
+        told = start(self.project, self.item, self.everybody, self.who.id)
         if document is not None:
             told = documents.fitted(document, target["width"], target["height"])
         lacks = documents.missing(told, self.project.kind)
@@ -208,7 +206,7 @@ class Desk:
             raise ApiError(403, "forbidden", f"expected a {role} to {what}, got {self.who.role}")
 
     def _best(self) -> dict[str, Any]:
-        return best(self.item, self.annotations(), self.project.kind)
+        return best(self.item, self.everybody, self.project.kind)
 
     def _write(
         self,
@@ -224,6 +222,7 @@ class Desk:
         if one is None:
             one = Annotation(item_id=self.item.id, person_id=person_id, version=0)
             self.session.add(one)
+            self.everybody.append(one)
         one.version = self.item.version if self.shared else one.version + 1
         one.state, one.document, one.updated = state, document, now()
         self._tell(kind, f"annotation:{person_id}", one.version, before, snapshot(one), undoes)
@@ -252,8 +251,7 @@ class Desk:
         self.session.add(event)
 
     def _refresh(self) -> None:
-        self.session.flush()
-        self.item.status = status(self.project, self.item, self.annotations())
+        self.item.status = status(self.project, self.item, self.everybody)
 
     def _saved(self, one: Annotation) -> dict[str, Any]:
         return {"version": one.version, "state": one.state, "status": self.item.status}

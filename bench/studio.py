@@ -1,0 +1,191 @@
+"""Many people typing at once: how long an edit takes to be answered, and whether one is lost.
+
+    python bench/studio.py                                   # SQLite, 20 people, 60 seconds
+    python bench/studio.py --seconds 300
+    python bench/studio.py --db postgresql://NAME@HOST/EMPTY_DATABASE
+
+Starts the real server on loopback and makes a project of small pictures. Each person takes an
+item, edits it at `--rate` edits a second, submits it after ten edits and takes the next. At the
+end the audit trail of every item is read: each edit that was answered must be in it. The clients
+run in this process, so they share the cores with the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+
+EDITS = 10
+"""After which an item is submitted."""
+
+
+class Annotator:
+    """One person in one browser."""
+
+    def __init__(self, address: str, name: str) -> None:
+        self.http = aiohttp.ClientSession(address, cookie_jar=aiohttp.CookieJar(unsafe=True))
+        self.name = name
+        self.seconds: dict[str, list[float]] = {"edit": [], "submit": [], "next": []}
+        self.answered: list[tuple[int, str]] = []
+        self.failed: list[str] = []
+
+    async def ask(self, method: str, path: str, **body: Any) -> Any:
+        async with self.http.request(method, path, **body) as answer:
+            told = await answer.json()
+            if answer.status not in (200, 201):
+                raise RuntimeError(f"{answer.status} {told}")
+            return told
+
+    async def enter(self) -> None:
+        for _ in range(2):
+            csrf = (await self.ask("GET", "/api/session"))["csrf"]
+            self.http.headers["X-CSRF"] = csrf
+            if self.http.cookie_jar:
+                break
+            await self.ask("POST", "/api/session", json={"name": self.name})
+        self.http.headers["X-CSRF"] = (await self.ask("GET", "/api/session"))["csrf"]
+
+    async def timed(self, kind: str, method: str, path: str, **body: Any) -> Any:
+        start = time.perf_counter()
+        told = await self.ask(method, path, **body)
+        self.seconds[kind].append(time.perf_counter() - start)
+        return told
+
+    async def work(self, seconds: float, rate: float) -> None:
+        start = time.monotonic()
+        step, after = 0, ""
+        while time.monotonic() - start < seconds:
+            item = (await self.timed("next", "GET", f"/api/projects/1/next{after}"))["item"]
+            after = f"?after={item['id']}"
+            said = {k: v for k, v in item["mine"].items() if k not in ("version", "state")}
+            version = item["mine"]["version"]
+            for _ in range(EDITS):
+                step += 1
+                wait = start + step / rate - time.monotonic()
+                await asyncio.sleep(max(0.0, wait))
+                note = f"{self.name} {step}"
+                said |= {
+                    "note": note,
+                    "description": "the cup " * 8,
+                    "box": [1, 1, 20 + step % 9, 30],
+                }
+                try:
+                    body = {"version": version, "annotation": said}
+                    told = await self.timed(
+                        "edit", "PUT", f"/api/items/{item['id']}/annotation", json=body
+                    )
+                except (RuntimeError, aiohttp.ClientError) as error:
+                    self.failed.append(str(error)[:200])
+                    continue
+                version = told["version"]
+                self.answered.append((item["id"], note))
+            await self.timed(
+                "submit", "POST", f"/api/items/{item['id']}/submit", json={"version": version}
+            )
+
+
+async def load(address: str, source: str, people: int, seconds: float, rate: float) -> None:
+    annotators = [Annotator(address, f"person {n}") for n in range(people)]
+    try:
+        for one in annotators:
+            await one.enter()
+        first = annotators[0]
+        await first.ask("POST", "/api/projects", json={"name": "load", "source": source})
+        start = time.monotonic()
+        await asyncio.gather(*(one.work(seconds, rate) for one in annotators))
+        wall = time.monotonic() - start
+        await report(annotators, wall, people * rate)
+    finally:
+        for one in annotators:
+            await one.http.close()
+
+
+async def report(annotators: list[Annotator], wall: float, asked: float) -> None:
+    for kind in ("edit", "submit", "next"):
+        times = 1000 * np.array([one for a in annotators for one in a.seconds[kind]])
+        low, high, worst = np.quantile(times, (0.5, 0.95, 0.99))
+        print(
+            f"{kind:6} {len(times):6} p50 {low:6.0f} ms  p95 {high:6.0f} ms  p99 {worst:6.0f} ms  "
+            f"most {times.max():6.0f} ms"
+        )
+    answered = [one for a in annotators for one in a.answered]
+    failed = [one for a in annotators for one in a.failed]
+    there = set()
+    for id in sorted({id for id, _ in answered}):
+        told = await annotators[0].ask("GET", f"/api/items/{id}/history")
+        there |= {
+            (id, event["after"]["document"]["note"])
+            for event in told["items"]
+            if event["kind"] == "save"
+        }
+    lost = [one for one in answered if one not in there]
+    print(
+        f"{len(answered)} edits answered in {wall:.0f} s ({len(answered) / wall:.1f} a second, "
+        f"{asked:.0f} asked for), {len(failed)} refused, {len(lost)} lost"
+    )
+    for line in failed[:3]:
+        print(" ", line)
+    if lost or failed:
+        raise SystemExit(1)
+
+
+def pictures(folder: Path, count: int) -> None:
+    from PIL import Image
+
+    folder.mkdir()
+    for n in range(count):
+        Image.new("RGB", (64, 48), (n % 256, n // 256, 0)).save(folder / f"{n:05}.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--people", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=2.0, help="edits of each a second")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--db", default="")
+    told = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        items = int(told.people * (told.seconds * told.rate / EDITS + 2))
+        pictures(Path(folder) / "pictures", items)
+        command = [
+            sys.executable, "-m", "groundingme", "studio", "--home", f"{folder}/home",
+            "--root", folder, "--runs", f"{folder}/runs", "--port", "0", "--no-open",
+        ]  # fmt: skip
+        command += ["--db", told.db] if told.db else []
+        server = subprocess.Popen(command, stderr=subprocess.PIPE)
+        try:
+            assert server.stderr is not None
+            address = server.stderr.readline().decode().split()[1]
+            asyncio.run(_when_up(address))
+            asyncio.run(load(address, "pictures", told.people, told.seconds, told.rate))
+            times = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+            used = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+            print(f"server: {used:.0f} s of CPU; load of the machine {os.getloadavg()[0]:.1f}")
+        finally:
+            server.terminate()
+            server.communicate(timeout=20)
+
+
+async def _when_up(address: str) -> None:
+    async with aiohttp.ClientSession() as http:
+        for _ in range(200):
+            try:
+                await (await http.get(f"{address}api/session")).read()
+                return
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.1)
+    raise SystemExit("the server did not start")
+
+
+if __name__ == "__main__":
+    main()
