@@ -244,3 +244,21 @@ def test_the_command_makes_people(make_app: MakeApp, tmp_path: Path) -> None:
     assert run.exit_code == 0, run.output
     app = make_app(**TEAM)
     assert enter(app, token=run.output.strip()).get("/api/projects").status_code == 200
+
+
+def test_a_secret_is_kept_and_nobody_else_reads_it(tmp_path: Path) -> None:
+    from groundingme.studio.settings import kept_secret
+
+    first = kept_secret(tmp_path / "home")
+    assert kept_secret(tmp_path / "home") == first
+    assert kept_secret(tmp_path / "other") != first
+    assert (tmp_path / "home" / "secret").stat().st_mode & 0o077 == 0
+    (tmp_path / "home" / "secret").write_text("cut")
+    assert len(kept_secret(tmp_path / "home")) == 64
+
+
+def test_a_body_without_a_length_is_refused(make_app: MakeApp) -> None:
+    client = TestClient(make_app())
+    answer = client.post("/api/session", content=iter([b"{}"]))
+    assert answer.status_code == 411
+    assert answer.json()["error"]["kind"] == "no-length"

@@ -57,7 +57,7 @@ def studio_group(
 
     On any address but this machine's own, people log in with tokens: groundingme studio person.
     """
-    from groundingme.studio.settings import Settings
+    from groundingme.studio.settings import Settings, kept_secret
 
     settings = Settings(
         runs=Path(runs),
@@ -69,6 +69,7 @@ def studio_group(
         port=port,
         login=login,
         readonly=readonly,
+        secret=kept_secret(Path(home)),
     )
     context.obj = settings
     if context.invoked_subcommand is None:

@@ -140,10 +140,18 @@ class _Frame:
                     headers.setdefault(name, value)
             await send(message)
 
-        length = Headers(scope=scope).get("content-length", "0")
-        if length.isdecimal() and int(length) <= MAX_UPLOAD:
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        status, kind, said = 413, "too-large", f"expected at most {MAX_UPLOAD} bytes, got {length}"
+        if "transfer-encoding" in headers:
+            # Nobody can tell how long it will be.
+            status, kind, said = (
+                411,
+                "no-length",
+                "expected a body with its length, got one without",
+            )
+        elif length.isdecimal() and int(length) <= MAX_UPLOAD:
             await self._app(scope, receive, send_with_headers)
             return
-        said = f"expected at most {MAX_UPLOAD} bytes, got {length}"
-        answer = JSONResponse({"error": {"kind": "too-large", "message": said}}, 413)
+        answer = JSONResponse({"error": {"kind": kind, "message": said}}, status)
         await answer(scope, receive, send_with_headers)

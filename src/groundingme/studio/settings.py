@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import os
 import secrets
 from pathlib import Path
 
 import msgspec
+
+from groundingme.errors import UsageError
 
 MAX_UPLOAD = 64 * 2**20
 """Most bytes of a request's body."""
@@ -49,6 +53,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def needs_login(self) -> bool:
         """Whether nobody comes in without a token."""
         return self.login or not is_loopback(self.host)
+
+
+def kept_secret(home: Path) -> str:
+    """The secret of a folder, made on first use: what it signed holds after a restart.
+
+    Only the file's owner can read it.
+
+    Raises:
+        UsageError: The folder cannot be written.
+    """
+    path = home / "secret"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(number, "w") as file:
+                file.write(secrets.token_hex(32))
+        text = path.read_text().strip()
+    except OSError as error:
+        raise UsageError(
+            f"expected a folder that can be written, got {home} ({error.strerror}); name another "
+            "with --home"
+        ) from None
+    # Another process may be writing it right now, or was killed while it did.
+    return text if len(text) == 64 else secrets.token_hex(32)
 
 
 def is_loopback(host: str) -> bool:
