@@ -47,7 +47,7 @@ export default function PeoplePage() {
       <${ErrorBanner} error=${error ?? problem} />
       ${!data && !error && html`<${Loading} />`}
       ${data && html`
-        <div class="card wide"><table><caption>People of this studio</caption>
+        <div class="card wide an-people"><table><caption>People of this studio</caption>
           <thead><tr><th scope="col">Name</th><th scope="col">Role</th><th scope="col">Since</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
           <tbody>${data.items.map((one) => html`
             <tr key=${one.id}>

@@ -62,9 +62,11 @@ function NewProject({ close }) {
     setBusy(true);
     try {
       const kind = form.get("kind");
+      const overlap = Number(form.get("overlap"));
       const made = await send("POST", "/api/projects", {
-        name: form.get("name").trim(), source: form.get("source").trim(), overlap: Number(form.get("overlap")),
-        blind: form.get("blind") !== null, ...(kind ? { kind } : {}),
+        name: form.get("name").trim(), source: form.get("source").trim(), overlap,
+        // With one person an item there is nobody's work to hide, and people may continue each other's.
+        blind: overlap > 1 && form.get("blind") !== null, ...(kind ? { kind } : {}),
       });
       navigate(addressOf(made));
     } catch (failed) {
@@ -84,7 +86,7 @@ function NewProject({ close }) {
             <option value="presence">Does anything match? (people's own rejection accuracy)</option></select></label>
         <label class="field">People an item<input name="overlap" type="number" min="1" max="20" value="1" required />
           <small>With two or more, agreement is measured, and a reviewer settles what they see differently.</small></label>
-        <label class="choice"><input type="checkbox" name="blind" checked /> Nobody sees the others' work before their own is done</label>
+        <label class="choice"><input type="checkbox" name="blind" checked /> With two or more: nobody sees the others' work before their own is done</label>
         <${ErrorBanner} error=${error} />
         <button class="main" type="submit" disabled=${busy}>${busy ? "Reading the source …" : "Make it"}</button>
       </form>
