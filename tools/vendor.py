@@ -15,15 +15,6 @@ from typing import NamedTuple
 
 VENDOR = Path(__file__).parents[1] / "src/groundingme/studio/static/vendor"
 
-BSD = """\
-BSD 3-Clause License
-
-Copyright (c) Annotorious contributors (https://github.com/annotorious/annotorious)
-
-The package of this version names its licence, BSD-3-Clause, in package.json and has no file of it.
-The text is at https://opensource.org/license/bsd-3-clause.
-"""
-
 
 class Library(NamedTuple):
     """One package and what is taken of it.
@@ -32,7 +23,7 @@ class Library(NamedTuple):
         package: Its name.
         version: Exactly this one.
         files: Path in the package -> name here.
-        licence: Path in the package, or a text where it has none.
+        licence: Path in the package.
     """
 
     package: str
@@ -45,14 +36,6 @@ LIBRARIES = (
     Library(
         "openseadragon", "6.1.1",
         {"build/openseadragon/openseadragon.min.js": "openseadragon.js"}, "LICENSE.txt",
-    ),
-    Library(
-        "@annotorious/openseadragon", "3.8.10",
-        {
-            "dist/annotorious-openseadragon.js": "annotorious.js",
-            "dist/annotorious-openseadragon.css": "annotorious.css",
-        },
-        BSD,
     ),
     Library(
         "preact", "11.2.0", {"dist/preact.mjs": "preact.js", "hooks/dist/hooks.mjs": "hooks.js"},
@@ -79,12 +62,12 @@ def main() -> None:
                     text = text.replace(f"from{bare}", 'from"./preact.js"')
                     text = text.replace(f"from {bare}", 'from "./preact.js"')
                 # Its map is not shipped.
-                lines = [one for one in text.splitlines() if not one.startswith("//# sourceMapping")]
+                lines = [
+                    one for one in text.splitlines() if not one.startswith("//# sourceMapping")
+                ]
                 (VENDOR / target).write_text("\n".join(lines) + "\n", encoding="utf-8")
-            short = library.package.split("/")[0].lstrip("@")
-            licence = package / library.licence if "\n" not in library.licence else None
-            text = licence.read_text(encoding="utf-8") if licence else library.licence
-            (VENDOR / f"LICENSE.{short}.txt").write_text(text, encoding="utf-8")
+            licence = (package / library.licence).read_text(encoding="utf-8")
+            (VENDOR / f"LICENSE.{library.package}.txt").write_text(licence, encoding="utf-8")
             told = json.loads((package / "package.json").read_text())
             versions[library.package] = {
                 "version": told["version"],

@@ -34,16 +34,6 @@ export async function loadSeadragon() {
   await loadScript("/static/vendor/openseadragon.js");
   return window.OpenSeadragon;
 }
-export async function loadAnnotorious() {
-  if (!document.querySelector("link[href$='annotorious.css']")) {
-    const sheet = document.createElement("link");
-    Object.assign(sheet, { rel: "stylesheet", href: "/static/vendor/annotorious.css" });
-    document.head.append(sheet);
-  }
-  await loadSeadragon();
-  await loadScript("/static/vendor/annotorious.js");
-  return window.AnnotoriousOSD;
-}
 
 // Viewers that show the same part of their pictures. The one that was touched last leads.
 export class Sync {

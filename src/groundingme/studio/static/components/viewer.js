@@ -3,9 +3,9 @@ import { html, names, useEffect, useRef, useState } from "../core/dom.js";
 import { at, get } from "../core/api.js";
 import { boxText } from "../core/format.js";
 import { Icon } from "./icons.js";
-import { Stage, Sync, loadAnnotorious, loadSeadragon } from "./stage.js";
+import { Stage, Sync, loadSeadragon } from "./stage.js";
 
-export { Stage, Sync, loadAnnotorious, loadSeadragon };
+export { Stage, Sync, loadSeadragon };
 
 // { width, height, tiled } of a picture, asked once.
 const infos = new Map();
@@ -44,8 +44,8 @@ async function sourceOf({ picture, src }) {
 
 // Props: `picture` (a key of the API) or `src` (an address); `boxes` as stage.js says; `lit`, the
 // id of the box that stands out, and `onLit(id | null)`; `sync`, a Sync shared by viewers;
-// `control`, a ref that gets the Stage; `onReady(osd, stage)` once, for layers such as
-// Annotorious; `label`, what it shows, for a screen reader; `navigator`, a small map for big
+// `control`, a ref that gets the Stage; `onReady(osd, stage)` once, for layers such as the box
+// editor; `label`, what it shows, for a screen reader; `navigator`, a small map for big
 // pictures; `children`, buttons beside the zoom's.
 export function Viewer({ picture, src, boxes = [], lit = null, onLit, sync, control, onReady, label, navigator, children }) {
   const element = useRef();
