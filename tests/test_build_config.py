@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """A build's configuration: checked whole, with the line and what is allowed, before any work."""
 
 from __future__ import annotations

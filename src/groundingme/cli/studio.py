@@ -23,7 +23,7 @@ def _settings_options(command: click.decorators.FC) -> click.decorators.FC:
         ),
         click.option(
             "--root", "roots", multiple=True,
-            help="Folder that projects may be read from; can be repeated. Default: the present one.",
+            help="Folder that projects may be read from; can be repeated. Default: this one.",
         ),
         click.option("--runs", default="runs", show_default=True, help="Folder of runs."),
     ):  # fmt: skip
@@ -33,7 +33,7 @@ def _settings_options(command: click.decorators.FC) -> click.decorators.FC:
 
 @click.group("studio", invoke_without_command=True)
 @_settings_options
-@click.option("--model", "models", multiple=True, help="Model that may be asked on the try-it page.")
+@click.option("--model", "models", multiple=True, help="Model to ask on the try-it page.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @click.option("--login", is_flag=True, help="Ask for a token on this machine, too.")
