@@ -131,9 +131,14 @@ function Screen({ parts, search, person }) {
     },
     skip: () => finish("skip"),
     variant: () => {
-      if (!document) return;
-      if (!document.rejection) change({ rejection: { description: document.description, kind: likelyKind(document) } });
-      setTimeout(() => fields.rejection.current?.focus());
+      if (!editable) return;
+      const text = fields.rejection.current;
+      if (!document.rejection) {
+        // What is typed next belongs into it, even before the page is drawn again.
+        if (text) text.value = document.description;
+        change({ rejection: { description: document.description, kind: likelyKind(document) } });
+      }
+      text?.focus();
     },
     noVariant: () => (document.rejection ? change({ rejection: null }) : act.variant()),
     kindTo: (kind) => change(withKind(document, kind)),

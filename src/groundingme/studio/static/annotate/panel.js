@@ -4,7 +4,7 @@ import { fixed } from "../core/format.js";
 import { Key } from "../components/help.js";
 import { told } from "./boxes.js";
 import { diffWords } from "./diff.js";
-import { CRITERIA, KINDS, SUBTASKS } from "./subtasks.js";
+import { CRITERIA, KINDS, SUBTASKS, likelyKind } from "./subtasks.js";
 
 /** A button with its key on it. */
 export function Act({ name, onClick, keys, kind = "", pressed, disabled, title, children }) {
@@ -83,16 +83,17 @@ export function SubtaskPart({ document, change }) {
 /** The variant that nothing matches, with the changed words marked. */
 export function RejectionPart({ document, change, field, toggle, kindTo, nextKind }) {
   const { rejection } = document;
-  const put = (patch) => change({ rejection: { ...rejection, ...patch } }, `rejection.${Object.keys(patch)}`);
+  const put = (patch) => change({ rejection: { kind: likelyKind(document), ...rejection, ...patch } }, `rejection.${Object.keys(patch)}`);
   return html`
     <section class="an-part" aria-labelledby="an-rejection">
       <${Head} id="an-rejection" keys="v" aside=${html`
         <button type="button" class="plain an-small" onClick=${toggle} data-act="variant">${rejection ? "Leave it out" : "Write one"}</button>`}>
         Rejection variant</${Head}>
+      <textarea ref=${field} rows="2" aria-labelledby="an-rejection" value=${rejection?.description ?? ""}
+        class=${rejection ? "" : "an-waiting"} aria-hidden=${!rejection} tabindex=${rejection ? 0 : -1}
+        placeholder="The same description with one thing untrue"
+        onInput=${(event) => put({ description: event.target.value })}></textarea>
       ${rejection ? html`
-        <textarea ref=${field} rows="2" aria-labelledby="an-rejection" value=${rejection.description}
-          placeholder="The same description with one thing untrue"
-          onInput=${(event) => put({ description: event.target.value })}></textarea>
         <${WordDiff} before=${document.description} after=${rejection.description} />
         <div class="an-row an-kinds" role="group" aria-label="What was changed">
           ${KINDS.map((kind) => html`<button type="button" class="an-small" aria-pressed=${rejection.kind === kind} data-kind=${kind}
