@@ -61,7 +61,8 @@ class Annotator:
         self.seconds[kind].append(time.perf_counter() - start)
         return told
 
-    async def work(self, seconds: float, rate: float) -> None:
+    async def work(self, seconds: float, rate: float, phase: float) -> None:
+        await asyncio.sleep(phase)
         start = time.monotonic()
         step, after = 0, ""
         while time.monotonic() - start < seconds:
@@ -102,7 +103,11 @@ async def load(address: str, source: str, people: int, seconds: float, rate: flo
         first = annotators[0]
         await first.ask("POST", "/api/projects", json={"name": "load", "source": source})
         start = time.monotonic()
-        await asyncio.gather(*(one.work(seconds, rate) for one in annotators))
+        # Spread over the time between two edits: people do not type in step.
+        phases = [n / people / rate for n in range(people)]
+        await asyncio.gather(
+            *(one.work(seconds, rate, phase) for one, phase in zip(annotators, phases, strict=True))
+        )
         wall = time.monotonic() - start
         await report(annotators, wall, people * rate)
     finally:
