@@ -639,8 +639,8 @@ TAGS = ["cat", "traffic light", "Red dog", "person", "hot dog"]
 
 @pytest.fixture(scope="module")
 def torch() -> Any:
-    found = pytest.importorskip("torch", reason="needs torch: groundingme[transformers]")
-    pytest.importorskip("transformers", reason="needs groundingme[transformers]")
+    found = pytest.importorskip("torch", reason="needs torch: groundingme[build]")
+    pytest.importorskip("transformers", reason="needs groundingme[build]")
     found.set_num_threads(1)
     return found
 

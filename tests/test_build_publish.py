@@ -102,6 +102,18 @@ def test_what_does_not_go_on_is_left_out_and_counted(targets: list[Target], tmp_
     assert "5 targets were left out" in (tmp_path / DATA / "README.md").read_text()
 
 
+def test_a_rejection_whose_description_is_still_true_is_not_published(
+    targets: list[Target], tmp_path: Path
+) -> None:
+    mine = copies(targets)
+    rejections = [one for one in mine if one.is_rejection]
+    assert rejections
+    rejections[0].changes = []
+    publish(mine, PublishOptions(), Context(tmp_path))
+    assert rejections[0].fate == "still-true"
+    assert len(load_dataset(str(tmp_path / DATA))) == len(targets) - 1
+
+
 def test_nothing_left_is_an_error(targets: list[Target], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="got none of 20"):
         publish(copies(targets), PublishOptions(min_rank=1), Context(tmp_path))

@@ -172,7 +172,8 @@ def select_command(
     """
     from groundingme.costs import parse_price
     from groundingme.evaluation import spending_for
-    from groundingme.scale.court import Interrupted, Purse
+    from groundingme.interrupting import Interrupted
+    from groundingme.scale.court import Purse
     from groundingme.scale.selection import load_sample_run, select
 
     if bool(judges) != bool(judge_model):

@@ -17,7 +17,7 @@ import msgspec
 from groundingme.costs import Spending, find_price
 from groundingme.errors import ImageError
 from groundingme.images import BytesImage
-from groundingme.interrupting import run_to_end
+from groundingme.interrupting import Interrupted, run_to_end
 from groundingme.judges import Ask, Candidate, Judge
 from groundingme.models import Model, Request
 from groundingme.runner import RetryPolicy, ask
@@ -30,10 +30,6 @@ Orders: TypeAlias = Literal["both", "random", "given"]
 VERDICTS = "verdicts.jsonl"
 BUDGET = "the budget had ended"
 """Failure of a verdict that was not asked for."""
-
-
-class Interrupted(Exception):  # noqa: N818 - no error
-    """Ctrl-C; what was asked is kept."""
 
 
 class Case(msgspec.Struct, frozen=True):

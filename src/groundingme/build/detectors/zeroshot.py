@@ -59,7 +59,7 @@ class ZeroShot(abc.ABC):
             if importlib.util.find_spec(package) is None:
                 raise MissingDependencyError(
                     f"expected torch and transformers for the detector of {model}, got no "
-                    f"{package}; pip install 'groundingme[transformers]'"
+                    f"{package}; pip install 'groundingme[build]'"
                 )
         if dtype not in DTYPES:
             raise UsageError(f"expected dtype as one of {', '.join(DTYPES)}, got {dtype!r}")
