@@ -662,7 +662,7 @@ def test_a_hundred_thousand_samples_scroll(chromium: Any, studio: Served) -> Non
 
     def answer(route: Any) -> None:
         asked = dict(re.findall(r"(offset|limit)=(\d+)", route.request.url))
-        start, limit = int(asked["offset"]), int(asked["limit"])
+        start, limit = int(asked.get("offset", 0)), int(asked["limit"])
         items = [
             {"id": f"n{at}", "description": f"thing {at}", "l1": "", "l2": "", "outcome": "box",
              "kind": "right", "right": True, "iou": 0.9, "confidence": None, "tokens": None,
