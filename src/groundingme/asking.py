@@ -118,7 +118,7 @@ def resolve(
     served = served_name(model.name)
     rows = [] if model.coords else matching(served)
     family = rows[0] if len(rows) == 1 else None
-    name, template = _prompt(prompt, family, served)
+    name, template = prompt_for(prompt, family, served)
     asked = parse_thinking(thinking)
     way = _way(model, family, asked, served)
     image = family.image if family else ImageRule()
@@ -162,8 +162,17 @@ def reading_of_run(run: Run) -> Reading:
     return _reading(run.model, fixed, rows, prompt, digest, None)
 
 
-def _prompt(prompt: str, family: Family | None, served: str) -> tuple[str, str]:
-    """Name and template."""
+def prompt_for(prompt: str, family: Family | None, served: str) -> tuple[str, str]:
+    """Name and template of what a family is asked.
+
+    Args:
+        prompt: `auto`, `native`, a name in `prompts.PROMPTS`, or a text with `{description}`.
+        family: None where none is known.
+        served: The name that the server knows the model by, for messages.
+
+    Raises:
+        UsageError: A name that is in no table, or no native prompt.
+    """
     if prompt == AUTO:
         prompt = family.prompt if family else "unified"
     if prompt == NATIVE:

@@ -132,19 +132,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return (self.native_coords if prompt == "native" else "") or self.coords
 
     def write(self, numbers: Sequence[float]) -> str:
-        """A box as the family writes it.
-
-        Args:
-            numbers: Four, in its own order and space; rounded to whole numbers where `writes`
-                does not say otherwise.
-        """
-
-        def one(match: re.Match[str]) -> str:
-            value = numbers[int(match[1]) - 1]
-            spec = (match[2] or ":")[1:]
-            return format(value if spec.endswith("f") else round(value), spec)
-
-        return _NUMBER.sub(one, self.writes)
+        """A box as the family writes it: see `write_numbers`."""
+        return write_numbers(self.writes, numbers)
 
     def way(self, thinking: Thinking, served: str) -> Way:
         """What a thinking setting asks of a request.
@@ -178,6 +167,23 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 f"{thinking}, got {served!r}: {switch.how}; name that one"
             )
         return found.spent(thinking) if isinstance(thinking, int) else found
+
+
+def write_numbers(template: str, numbers: Sequence[float]) -> str:
+    """A box in a family's wrapper.
+
+    Args:
+        template: With `{1}` to `{4}` for the numbers, as Python formats them.
+        numbers: Four, in the family's own order and space; rounded to whole numbers where the
+            template does not say otherwise.
+    """
+
+    def one(match: re.Match[str]) -> str:
+        value = numbers[int(match[1]) - 1]
+        spec = (match[2] or ":")[1:]
+        return format(value if spec.endswith("f") else round(value), spec)
+
+    return _NUMBER.sub(one, template)
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
