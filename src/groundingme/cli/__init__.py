@@ -38,6 +38,7 @@ _COMMANDS = {
     "data": ("groundingme.cli.data", "data_group", "List, check and draw data sets."),
     "scenes": ("groundingme.cli.scenes", "scenes_group", "Make drawn data sets with exact boxes."),
     "build": ("groundingme.cli.build", "build_group", "Build a benchmark from your own images."),
+    "study": ("groundingme.cli.study", "study_command", "Run an open question as an experiment."),
     "studio": (
         "groundingme.cli.studio",
         "studio_group",

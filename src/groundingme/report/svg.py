@@ -1,4 +1,4 @@
-"""Charts as SVG: a frame with axes, lines with whiskers, a radar.
+"""Charts as SVG: a frame with axes, lines with whiskers, dots with intervals, a radar.
 
 Colours come from the style sheet by class, so a chart follows light and dark; a strict content
 policy forbids style attributes, so everything else is a presentation attribute.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -41,6 +42,14 @@ class Axis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PERCENT = Axis(low=0, high=100, ticks=(0, 20, 40, 60, 80, 100))
+
+
+class Span(NamedTuple):
+    """A value and its interval; NaN ends where there is none."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +107,50 @@ def line_chart(
             parts += [one.mark.point(px, py) for px, py in at]
     return tag(
         "svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label, class_="chart"
+    )
+
+
+def dot_chart(
+    label: str, rows: Sequence[str], series: Sequence[tuple[Mark, Sequence[Span]]], x: Axis
+) -> Html:
+    """A point with its interval for each name and each mark: names from top to bottom.
+
+    Args:
+        label: What a reader of screens hears.
+        rows: Names, on the left.
+        series: One `Span` a row; a value of NaN leaves the place empty.
+        x: Horizontal axis; a grid line stands at every tick.
+    """
+    step = 16 + 9 * len(series)
+    left = 20 + 6.4 * min(36, max((len(name) for name in rows), default=0))
+    width, height = WIDTH + 120, TOP + step * len(rows) + BOTTOM
+    bottom = height - BOTTOM
+
+    def across(value: float) -> float:
+        return left + (value - x.low) / (x.high - x.low) * (width - RIGHT - left)
+
+    parts = []
+    for at, tick in enumerate(x.ticks):
+        parts.append(_line(across(tick), TOP, across(tick), bottom, "grid"))
+        parts.append(_text(across(tick), bottom + 17, x.text(at), "tick", "middle"))
+    if x.low < 0 < x.high:
+        parts.append(_line(across(0), TOP, across(0), bottom, "axis"))
+    parts.append(_text((left + width - RIGHT) / 2, height - 6, x.title, "title", "middle"))
+    for row, name in enumerate(rows):
+        middle = TOP + step * (row + 0.5)
+        shown = name if len(name) <= 36 else f"{name[:35]}…"
+        parts.append(_text(left - 10, middle + 4, shown, "tick", "end"))
+        for turn, (mark, spans) in enumerate(series):
+            one = spans[row]
+            if math.isnan(one.value):
+                continue
+            y = middle + 9 * (turn - (len(series) - 1) / 2)
+            if not math.isnan(one.low):
+                ends = [across(min(max(end, x.low), x.high)) for end in (one.low, one.high)]
+                parts.append(_line(ends[0], y, ends[1], y, f"whisker {mark.colour}"))
+            parts.append(mark.point(across(one.value), y, 3.6))
+    return tag(
+        "svg", *parts, viewBox=f"0 0 {width} {height}", role="img", aria_label=label, class_="chart"
     )
 
 
