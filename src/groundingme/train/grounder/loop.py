@@ -1,4 +1,4 @@
-"""One training loop for all nets: a budget in processor time, a curve, and resuming."""
+"""One training loop for all nets: a budget in processor time or steps, a curve, and resuming."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def train(
     step: Step,
     path: Path,
     *,
-    seconds: float,
+    seconds: float = math.inf,
+    steps: int | None = None,
     device: str = "cpu",
     rate: float = 2e-3,
     floor: float = 0.01,
@@ -51,6 +52,7 @@ def train(
         step: Gives the loss of the next batch.
         path: Of the finished weights; `.part` and `.curve.jsonl` files lie beside it.
         seconds: Of processor time; of the wall on a GPU.
+        steps: How many in place of a time; the same ones then give the same weights.
         device: As torch names it.
         rate: Highest learning rate.
         floor: Last learning rate, as a share of the highest.
@@ -66,19 +68,22 @@ def train(
     others = [weight for weight in net.parameters() if weight.ndim <= 1]
     groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, rate, betas=(0.9, 0.98), weight_decay=decay, fused=True)
-    before, steps = 0.0, 0
+    before, done = 0.0, 0
     if part.exists():
         kept = torch.load(part, map_location=device)
         net.load_state_dict(kept["net"])
         optimizer.load_state_dict(kept["optimizer"])
-        before, steps = kept["seconds"], kept["steps"]
+        before, done = kept["seconds"], kept["steps"]
     clock = Clock(device)
     means: dict[str, float] = {}
     said = saved = time.monotonic()
     net.train()
-    while (spent := before + clock.seconds()) < seconds:
-        share = spent / seconds
-        warm = min(1.0, (steps + 1) / 100)
+    while True:
+        spent = before + clock.seconds()
+        share = spent / seconds if steps is None else done / steps
+        if share >= 1:
+            break
+        warm = min(1.0, (done + 1) / 100)
         slope = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
         for group in optimizer.param_groups:
             group["lr"] = rate * warm * slope
@@ -87,26 +92,32 @@ def train(
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        steps += 1
+        done += 1
         for name, value in {"loss": float(loss.detach()), **figures}.items():
             means[name] = 0.97 * means.get(name, value) + 0.03 * value
         now = time.monotonic()
-        if steps % 50 == 0:
-            line: dict[str, Any] = {"step": steps, "seconds": round(spent, 1)}
+        if done % 50 == 0:
+            line: dict[str, Any] = {"step": done, "seconds": round(spent, 1)}
             line |= {name: round(value, 4) for name, value in means.items()}
             with curve.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             if now - said > 20:
                 said = now
                 shown = " ".join(f"{name} {value:.3f}" for name, value in means.items())
-                say(f"{path.stem} {share:4.0%} step {steps}: {shown}")
+                say(f"{path.stem} {share:4.0%} step {done}: {shown}")
         if now - saved >= keep:
             saved = now
             kept = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
-            _save({**kept, "seconds": spent, "steps": steps}, part)
+            _save({**kept, "seconds": spent, "steps": done}, part)
     net.eval()
     _save(net.state_dict(), path)
     part.unlink(missing_ok=True)
+
+
+def steps_done(path: Path) -> int:
+    """Steps of a training to `path` that were kept when it was stopped; 0 where none were."""
+    part = path.with_suffix(".part")
+    return int(torch.load(part, map_location="cpu")["steps"]) if part.exists() else 0
 
 
 def _save(value: Any, path: Path) -> None:
