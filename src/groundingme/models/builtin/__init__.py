@@ -10,13 +10,15 @@ import asyncio
 import json
 import random
 import time
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from groundingme import images
-from groundingme.errors import ImageError, RequestError
+from groundingme.errors import ImageError, RequestError, UsageError
 from groundingme.models import PROVIDERS, Model, Request
 from groundingme.models.builtin.nets import Memory, Nets, Seen, shipped
 from groundingme.models.builtin.words import description
@@ -37,15 +39,35 @@ class Grounder(Model):
     At temperature 0 the most likely of all things and none; above it one drawn from
     softmax(logits / temperature), seeded by request and trajectory. `confidence` is the
     probability of the answer at temperature 1.
+
+    Args:
+        name: Of `MATCHERS`.
+        weights: Folder with a matcher of one's own and its `grounder.json`, as the recipe and
+            sweeps write them; nets that are not there are the package's. None for the package's.
+
+    Raises:
+        UsageError: No such name, or a folder without it.
     """
 
     coords = "abs"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, weights: str | Path | None = None) -> None:
         if name not in MATCHERS:
             raise unknown("built-in model", name, MATCHERS)
         self.name = f"builtin/{name}"
         self._matcher = MATCHERS[name]
+        self._own = Nets(Path(weights)) if weights is not None else None
+        if self._own and not self._own.has(self._matcher):
+            raise UsageError(
+                f"expected {self._matcher}.onnx in {weights} for {self.name}, got none; name a "
+                "folder that the recipe or a sweep has written"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Weights of one's own make another run: the folder's name and their digest."""
+        if self._own is None:
+            return {}
+        return {"weights": f"{self._own.folder.name}@{self._own.table.weights}"}
 
     async def generate(self, request: Request) -> Generation:
         """One reply, made in a thread of its own."""
@@ -60,7 +82,7 @@ class Grounder(Model):
 
     def _answer(self, request: Request) -> Generation:
         began = time.monotonic()
-        nets = shipped()
+        nets = self._own or shipped()
         seen = self._see(nets, request)
         text = description(request.prompt)
         scores = nets.match(self._matcher, seen, text)
@@ -88,7 +110,7 @@ class Grounder(Model):
             return nets.see(images.open_upright(image.data))
 
         try:
-            return _MEMORY.get(f"{nets.table.weights} {image.digest}", see)
+            return _MEMORY.get(f"{nets.eyes} {image.digest}", see)
         except ImageError as error:
             raise RequestError("image", str(error)) from None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from groundingme.errors import UsageError
 from groundingme.models.builtin import seeing
 from groundingme.models.builtin.words import LONGEST_TEXT, encode
 
@@ -71,16 +73,49 @@ class Seen(msgspec.Struct, frozen=True):
     places: seeing.Array
 
 
+SEEING = ("look", "read", "spell")
+"""Nets that see a picture; what they see does not depend on the matcher."""
+
+
 class Nets:
-    """All nets of a folder; each is loaded when it is first needed. Safe to share by threads."""
+    """All nets of a folder; each is loaded when it is first needed. Safe to share by threads.
+
+    Args:
+        folder: With `grounder.json` and the nets; one that is not there is the package's.
+
+    Raises:
+        UsageError: The folder has no table, or one that does not fit the nets.
+    """
 
     def __init__(self, folder: Path = WEIGHTS) -> None:
         self.folder = folder
-        raw = (folder / "grounder.json").read_bytes()
-        self.table = msgspec.json.decode(raw, type=Table)
+        self.table = _table(folder)
+        if not all(self._path(name).parent == folder for name in SEEING):
+            mine, known = self.table.features, _table(WEIGHTS).features
+            if mine != known:
+                raise UsageError(
+                    f"expected features as the package's nets read them, got others in "
+                    f"{folder / 'grounder.json'}; put look.onnx, read.onnx and spell.onnx there"
+                )
         self._vocabulary = {word: number for number, word in enumerate(self.table.words)}
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
+
+    @cached_property
+    def eyes(self) -> str:
+        """Digest of the nets that see: with the same one, the same is seen."""
+        digest = hashlib.sha256()
+        for name in SEEING:
+            digest.update(self._path(name).read_bytes())
+        return digest.hexdigest()[:16]
+
+    def has(self, matcher: str) -> bool:
+        """Whether the folder itself has a matcher of that name."""
+        return (self.folder / f"{matcher}.onnx").is_file()
+
+    def _path(self, name: str) -> Path:
+        mine = self.folder / f"{name}.onnx"
+        return mine if mine.is_file() else WEIGHTS / f"{name}.onnx"
 
     def _run(self, name: str, inputs: dict[str, Any]) -> list[Any]:
         import onnxruntime
@@ -91,7 +126,7 @@ class Nets:
                 options.intra_op_num_threads = options.inter_op_num_threads = 1
                 options.log_severity_level = 3
                 self._sessions[name] = onnxruntime.InferenceSession(
-                    str(self.folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
+                    str(self._path(name)), options, providers=["CPUExecutionProvider"]
                 )
         found: list[Any] = self._sessions[name].run(None, inputs)
         return found
@@ -201,6 +236,18 @@ class Nets:
             start, end = self.table.features[part]
             said.append(names[int(np.argmax(seen.features[which, start:end]))])
         return " ".join(word for word in said if word != "plain")
+
+
+def _table(folder: Path) -> Table:
+    path = folder / "grounder.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Table)
+    except (OSError, msgspec.DecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(
+            f"expected the table of a built-in grounder in {path}, got: {said}; name a folder "
+            "that its recipe or a sweep has written"
+        ) from None
 
 
 @cache
