@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "groundingme"
 LIGHT = {"click", "msgspec", "numpy"}
 RECIPE = {
-    "train": {"PIL", "onnx", "torch"},
+    "train": {"PIL", "onnx", "torch", "transformers"},
     "studio": {"alembic", "fastapi", "pydantic", "sqlalchemy", "starlette"},
 }
 """What the recipes of a room may import at once: nothing imports a recipe but who runs it."""

@@ -44,6 +44,7 @@ _COMMANDS = {
         "studio_group",
         "See runs, compare, annotate, in the browser.",
     ),
+    "doctor": ("groundingme.cli.doctor", "doctor_command", "What is installed, set and reachable."),
     "demo": ("groundingme.cli.demo", "demo_command", "See the main job on scenes drawn here."),
 }
 
