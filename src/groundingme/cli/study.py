@@ -178,6 +178,8 @@ def _dry_run(study: Study, setting: Setting, *, as_json: bool) -> None:
         f"{found.requests:,} requests to go, about {found.prompt_tokens:,} prompt and "
         f"{found.completion_tokens:,} completion tokens ({how}), {dollars}."
     )
+    if study.then is not None:
+        say("Questions that depend on the answers may follow, and are not among them.")
 
 
 def _print(setting: Setting, outcome: Outcome, *, as_json: bool) -> None:

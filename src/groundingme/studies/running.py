@@ -7,7 +7,7 @@ paid for once, and every other command reads the runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -90,7 +90,7 @@ def run(
     save_plan(study, setting, conditions)
     done: list[Done] = []
     spent = 0.0
-    for number, condition in enumerate(conditions, 1):
+    for number, condition in enumerate(_all(study, setting, conditions, done), 1):
         tell(f"{number} of {len(conditions)}: {condition.label}, {condition.name}")
         one, dollars = _asked(condition, setting, spent, progress)
         spent += dollars
@@ -98,6 +98,18 @@ def run(
     outcome = study.reduce(setting, done)
     page.save(study, setting, done, outcome)
     return outcome
+
+
+def _all(
+    study: Study, setting: Setting, conditions: list[Condition], done: Sequence[Done]
+) -> Iterator[Condition]:
+    """The planned conditions; once all are in `done`, those that follow, which join the plan."""
+    yield from list(conditions)
+    if study.then is not None:
+        more = list(study.then(setting, done))
+        conditions += more
+        save_plan(study, setting, conditions)
+        yield from more
 
 
 def _asked(

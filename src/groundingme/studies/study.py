@@ -210,6 +210,8 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
             them goes through the engine too, into the setting's folder.
         knobs: Its own options.
         least: Fewest models.
+        then: Conditions that depend on what was answered, run before the reduction and given to it
+            behind the planned ones. Deterministic likewise; None where there are none.
     """
 
     name: str
@@ -221,3 +223,4 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     reduce: Callable[[Setting, Sequence[Done]], Outcome]
     knobs: Sequence[Knob] = ()
     least: int = 1
+    then: Callable[[Setting, Sequence[Done]], Sequence[Condition]] | None = None
