@@ -22,6 +22,9 @@ from groundingme.train.grounder.questions import Page, mixture
 
 Floats = NDArray[np.float32]
 
+_BLOCK = 8
+"""Batches that are drawn at once, so that questions of about one length come together."""
+
 
 class Reading(msgspec.Struct, frozen=True):
     """What is seen in one picture.
@@ -120,6 +123,7 @@ class Desk:
         seed: int,
     ) -> None:
         self._pages, self._readings = pages, readings
+        self._seed = seed
         self._rng = np.random.default_rng([seed, 3])
         flat = [
             (number, exercise)
@@ -140,16 +144,46 @@ class Desk:
     def __len__(self) -> int:
         return len(self._target)
 
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """Index of the thing that each question means; -1 for none."""
+        return self._target
+
     def draw(self, size: int) -> dict[str, Tensor]:
         """A batch of questions of about one length."""
         if not self._waiting:
-            pool = np.searchsorted(self._share, self._rng.random(size * 8))
-            pool = np.minimum(pool, len(self) - 1)
-            pool = pool[np.argsort([len(self._words[one]) for one in pool], kind="stable")]
-            batches = np.split(pool, 8)
-            self._rng.shuffle(batches)
-            self._waiting = list(batches)
+            self._waiting = self._alike(self._pool(size * _BLOCK), size)
         return self.batch(self._waiting.pop())
+
+    def numbered(
+        self, number: int, size: int = 64, order: NDArray[np.int64] | None = None
+    ) -> dict[str, Tensor]:
+        """The batch of that number, the same one whatever was drawn before.
+
+        Args:
+            number: From 0.
+            size: Questions in it.
+            order: Questions by their numbers, as they come up; None draws them at random.
+        """
+        block, place = divmod(number, _BLOCK)
+        # Decides on the order within the block; what is simulated is decided by the batch.
+        self._rng = np.random.default_rng([self._seed, 4, block])
+        whole = size * _BLOCK
+        pool = self._pool(whole) if order is None else order[block * whole : (block + 1) * whole]
+        batches = self._alike(pool, size)
+        self._rng = np.random.default_rng([self._seed, 5, number])
+        return self.batch(batches[place])
+
+    def _pool(self, size: int) -> NDArray[np.int64]:
+        found = np.searchsorted(self._share, self._rng.random(size))
+        return np.minimum(found, len(self) - 1)
+
+    def _alike(self, pool: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+        """The questions of a pool in batches of about one length, in random order."""
+        pool = pool[np.argsort([len(self._words[one]) for one in pool], kind="stable")]
+        batches = [pool[start : start + size] for start in range(0, len(pool), size)]
+        self._rng.shuffle(batches)
+        return batches
 
     def batch(self, numbers: NDArray[np.int64]) -> dict[str, Tensor]:
         """Those questions as arrays; `target` is the number of things for none, -1 for missed."""
