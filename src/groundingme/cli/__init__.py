@@ -39,6 +39,7 @@ _COMMANDS = {
     "scenes": ("groundingme.cli.scenes", "scenes_group", "Make drawn data sets with exact boxes."),
     "build": ("groundingme.cli.build", "build_group", "Build a benchmark from your own images."),
     "study": ("groundingme.cli.study", "study_command", "Run an open question as an experiment."),
+    "train": ("groundingme.cli.training", "train_command", "Fine-tune a model on a mixture."),
     "studio": (
         "groundingme.cli.studio",
         "studio_group",

@@ -30,6 +30,7 @@ from groundingme.models.batching import Batches, Outcome
 from groundingme.models.confidence import Recorder, with_confidence
 from groundingme.models.openai import merged
 from groundingme.models.options import flag, mapping, spelled_for_template, whole
+from groundingme.models.processors import load_processor
 from groundingme.schema import Generation
 
 if TYPE_CHECKING:
@@ -203,13 +204,9 @@ class Transformers(Model):
 
     def _load_processors(self) -> tuple[Any, Any]:
         """Two that are alike, one for each thread: a tokenizer cannot be used by two at once."""
-        from transformers import AutoProcessor
-
         # The boundary: see `_load_model`.
         try:
-            processor = AutoProcessor.from_pretrained(
-                self._path, **self._given(), **self._processing
-            )
+            processor = load_processor(self._path, **self._given(), **self._processing)
         except Exception as error:  # noqa: BLE001
             raise self._unloadable(error) from None
         tokenizer = getattr(processor, "tokenizer", processor)

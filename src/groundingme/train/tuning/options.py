@@ -1,0 +1,184 @@
+"""The settings of a training run: one struct, from a file, from options, or from both."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from groundingme.errors import DataError, UsageError
+from groundingme.registry import unknown
+
+METHODS = {"sft": "groundingme.train.tuning.sft"}
+"""The module of each method; it has `make_trainer(job)`: see `job.Job`."""
+
+_Count = Annotated[int, Meta(ge=1)]
+_Share = Annotated[float, Meta(ge=0, lt=1)]
+_Above = Annotated[float, Meta(gt=0)]
+
+
+class TuneOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a base model is trained. None stands for a default that depends on something else.
+
+    Attributes:
+        method: A name in `METHODS`.
+        tune: `lora` adds small matrices and trains those; `qlora` does so over weights of 4 bits
+            (bitsandbytes, on a GPU); `full` trains all weights of the language model.
+        vision: Train the vision tower as well.
+        epochs: Passes over the rows that are trained on.
+        steps: Optimizer steps, in place of `epochs`.
+        rate: Highest learning rate; by default 1e-4, with `full` 1e-5.
+        schedule: Of the learning rate after its warm-up, as transformers names it.
+        warmup: Share of the steps in which the rate rises to `rate`.
+        decay: Of the weights.
+        clip: Largest norm of the gradient.
+        batch: Rows that one device sees at once.
+        accumulate: Batches of one optimizer step. A step sees `batch` x `accumulate` x devices.
+        rank: Of the LoRA matrices.
+        alpha: Their scale; the update is multiplied by `alpha / rank`.
+        dropout: In front of them.
+        targets: Regular expression of the layers that get them, matched against the whole name;
+            by default the family's: see `base.FAMILIES`.
+        max_pixels: Largest image that the model sees; larger ones are shrunk by its processor.
+        image_tokens: The same in tokens. By default what the processor says.
+        bf16: Compute in bfloat16; by default where the GPU can.
+        checkpointing: Keep few activations and compute the others again: less memory, a fifth
+            slower.
+        attention: `flash` is FlashAttention, which `auto` takes where it is installed.
+        held_out: Share of the images whose rows are evaluated and not trained on; 0 for none.
+        eval_every: Steps between two evaluations; by default a tenth of all.
+        eval_batch: Rows answered at once there.
+        save_every: Steps between two checkpoints; by default a tenth of all, at most 200.
+        log_every: Steps between two lines of the log.
+        seed: Of the adapter's first weights, the order of the rows and what is held out.
+        workers: Processes that read and decode images, for each device.
+        track: Trackers, as transformers names them (`wandb`, `mlflow`, `trackio`,
+            `tensorboard`, ...).
+        merge: Save the whole model at the end; else the adapter alone.
+        revision: Branch, tag or commit of the base model on the Hub.
+        check_memory: Stop before the start where memory is not likely to suffice.
+    """
+
+    method: str = "sft"
+    tune: Literal["lora", "qlora", "full"] = "lora"
+    vision: bool = False
+    epochs: _Above = 3.0
+    steps: _Count | None = None
+    rate: _Above | None = None
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    warmup: _Share = 0.03
+    decay: Annotated[float, Meta(ge=0)] = 0.0
+    clip: _Above = 1.0
+    batch: _Count = 4
+    accumulate: _Count = 4
+    rank: _Count = 16
+    alpha: _Above = 32.0
+    dropout: _Share = 0.05
+    targets: str = ""
+    max_pixels: _Count | None = None
+    image_tokens: _Count | None = None
+    bf16: bool | None = None
+    checkpointing: bool = True
+    attention: Literal["auto", "flash", "sdpa", "eager"] = "auto"
+    held_out: _Share = 0.02
+    eval_every: _Count | None = None
+    eval_batch: _Count = 16
+    save_every: _Count | None = None
+    log_every: _Count = 10
+    seed: Annotated[int, Meta(ge=0)] = 0
+    workers: Annotated[int, Meta(ge=0)] = 2
+    track: tuple[str, ...] = ()
+    merge: bool = True
+    revision: str | None = None
+    check_memory: bool = True
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate, with its default filled in."""
+        return self.rate or (1e-5 if self.tune == "full" else 1e-4)
+
+
+DEFAULTS = TuneOptions()
+
+UNMARKED = frozenset({"track", "workers", "eval_batch", "log_every", "check_memory", "attention"})
+"""Options that may change between two sessions of one run: they change no more than rounding."""
+
+
+def load_options(
+    path: str | Path | None = None, given: Mapping[str, Any] | None = None
+) -> TuneOptions:
+    """Options from a file, overruled by those given.
+
+    Args:
+        path: A YAML or TOML file with names of `TuneOptions` as keys; None for none.
+        given: By name; None stands for not given.
+
+    Raises:
+        UsageError: The file cannot be read, or an option is unknown, out of range or at odds with
+            another.
+    """
+    values = _read(Path(path)) if path else {}
+    _check_names(values, f"{path}: ")
+    fresh = {name: value for name, value in (given or {}).items() if value is not None}
+    # One of the two budgets given anew takes the place of the other one in the file.
+    for name, other in (("max_pixels", "image_tokens"), ("image_tokens", "max_pixels")):
+        if name in fresh and other not in fresh:
+            values.pop(other, None)
+    _check_names(fresh, "")
+    options = _converted({**values, **fresh}, f"{path}: " if path else "")
+    _check(options)
+    return options
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"expected a configuration at {path}, got no file") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"expected a configuration at {path}, got: {error}") from None
+    try:
+        tree = tomllib.loads(text) if path.suffix == ".toml" else msgspec.yaml.decode(text)
+    except (ValueError, msgspec.DecodeError) as error:
+        said = " ".join(str(error).split())
+        raise UsageError(f"{path}: expected YAML, or TOML in a .toml file, got: {said}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
+        raise UsageError(f"{path}: expected lines such as 'tune: lora', got {str(tree)[:60]!r}")
+    return tree
+
+
+def _check_names(values: Mapping[str, Any], place: str) -> None:
+    known = TuneOptions.__struct_fields__
+    for name in values:
+        if name not in known:
+            raise UsageError(f"{place}{unknown('option of a training run', name, known)}")
+
+
+def _converted(values: Mapping[str, Any], place: str) -> TuneOptions:
+    try:
+        # YAML takes 1e-5 for text.
+        return msgspec.convert(values, TuneOptions, strict=False)
+    except msgspec.ValidationError as error:
+        said, _, where = str(error).partition(" - at `$.")
+        name = where.rstrip("`").partition("[")[0]
+        if name:
+            said = f"{name}: {said[:1].lower()}{said[1:]}, got {values.get(name)!r}"
+        raise UsageError(f"{place}{said}") from None
+
+
+def _check(options: TuneOptions) -> None:
+    if options.method not in METHODS:
+        raise unknown("method of training", options.method, METHODS)
+    if options.max_pixels and options.image_tokens:
+        raise UsageError("expected --max-pixels or --image-tokens, got both; leave one of them out")
+    if options.tune == "full" and options.targets:
+        raise UsageError(
+            f"expected --targets with --tune lora or qlora, got {options.targets!r} with full; "
+            "leave it out"
+        )
