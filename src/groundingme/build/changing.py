@@ -35,25 +35,44 @@ _ELSEWHERE = re.compile(
 """What is said of other things, up to the end of the sentence: of what stands behind a comma there
 it is not certain whose it is."""
 
+_HEAD = re.compile(
+    r"(?:(?:to|on|at) (?:the )?(?:immediate |far |very )?)?(?:left|right)\b|in front of"
+    r"|on top of|\w+",
+    re.IGNORECASE,
+)
+
 _QUOTED = re.compile(r'"[^"\n]*"|“[^”\n]*”|«[^»\n]*»|‘[^’\n]*’(?!\w)|(?<!\w)\'[^\'\n]*\'(?!\w)')
 
 
-def own_spans(text: str, words: Iterable[str], *, pattern: str = "") -> Iterator[re.Match[str]]:
+def own_spans(
+    text: str, words: Iterable[str], *, pattern: str = "", also: Iterable[range] = ()
+) -> Iterator[re.Match[str]]:
     """Where words are said of the object itself: outside quotes, and not of other things.
 
     Args:
         text: The description.
         words: To be found whole, in any case.
         pattern: Instead of them, a regular expression.
+        also: Places that count as the object's own, too: see `relation_heads`.
     """
+    places = list(also)
     if not pattern:
         joined = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
         pattern = rf"(?<![\w-])(?:{joined})(?!\w)"
     closed = [one.span() for one in _QUOTED.finditer(text)]
     for match in re.finditer(pattern, text, re.IGNORECASE):
         inside = any(start <= match.start() < end for start, end in closed)
-        if not inside and is_own(text, match.start()):
+        own = is_own(text, match.start()) or any(match.start() in one for one in places)
+        if not inside and own:
             yield match
+
+
+def relation_heads(text: str) -> list[range]:
+    """Where the words are that place the object beside others: "to the left" of "the lamp"."""
+    return [
+        range(one.start(), one.start() + len(_HEAD.match(one[0])[0]))  # type: ignore[index]
+        for one in _ELSEWHERE.finditer(text)
+    ]
 
 
 def is_own(text: str, at: int) -> bool:

@@ -285,3 +285,131 @@ POSTURES: dict[str, tuple[str, ...]] = {
     "swimming": ("standing",),
 }
 """What living things do, and what they cannot do at the same time."""
+
+
+class Placed(NamedTuple):
+    """A word that places the object, and its opposite.
+
+    Attributes:
+        pattern: Of the word alone.
+        after: In its place.
+        side: Where the object would then be, seen from where it is: `left`, `right`, `above`,
+            `below`, or `depth` where a box does not tell.
+    """
+
+    pattern: str
+    after: str
+    side: str
+
+
+_BODY = r"(?:hand|arm|leg|foot|shoulder|wrist|eye|ear|half|wing|paw|page|turn|wheel)\b"
+_OTHER = r"(?! (?:of )?(?:his|her|its|their|the camera|the viewer|you)\b)"
+
+
+def _at(word: str) -> str:
+    """ "on the left", but neither "on the left of" nor "on the left arm"."""
+    before = ("on the ", "at the ", "to the ", "on the far ", "to the far ", "on ", "on far ")
+    placed = "|".join(f"(?<={one})" for one in before)
+    return rf"(?:{placed}){word}\b(?! of\b)(?! side of\b)(?! {_BODY})(?= side\b|$|[,.;]| [a-z])"
+
+
+def _first(word: str) -> str:
+    """ "the left man", at the very beginning."""
+    return rf"(?:(?<=^the )|(?<=^)){word}(?! {_BODY})(?= (?!of\b|side\b|and\b|in\b)[a-z]{{3,}})"
+
+
+RELATIONS: tuple[Placed, ...] = (
+    Placed(rf"left(?=(?: hand side| side)? of\b{_OTHER})", "right", "right"),
+    Placed(rf"right(?=(?: hand side| side)? of\b{_OTHER})", "left", "left"),
+    Placed(_at("left"), "right", "right"),
+    Placed(_at("right"), "left", "left"),
+    Placed(_first("left"), "right", "right"),
+    Placed(_first("right"), "left", "left"),
+    Placed(rf"on top of\b{_OTHER}", "under", "below"),
+    Placed(rf"above\b{_OTHER}(?= \w)", "below", "below"),
+    Placed(rf"(?<!down )below\b{_OTHER}(?= \w)", "above", "above"),
+    Placed(rf"(?:underneath|beneath|under)\b{_OTHER}(?= (?:the|an?)\b)", "on top of", "above"),
+    Placed(_first("top"), "bottom", "below"),
+    Placed(_first("bottom"), "top", "above"),
+    Placed(rf"in front of\b{_OTHER}(?= \w)", "behind", "depth"),
+    Placed(rf"behind\b{_OTHER}(?= \w)", "in front of", "depth"),
+    Placed(r"(?<=in the )foreground", "background", "depth"),
+    Placed(r"(?<=in the )background", "foreground", "depth"),
+)
+"""Words that place an object, and their opposites."""
+
+ORDINALS = (
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
+)  # fmt: skip
+
+_PERSON = "person man woman boy girl child kid people player rider guy lady men women child baby"
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "kitchen": (
+        "cup: mug glass teacup tumbler", "bottle: flask jar", "bowl: dish", "plate: dish saucer",
+        "fork: cutlery", "knife: cutlery blade", "spoon: cutlery ladle", "wine glass: glass goblet",
+        "toaster", "microwave: oven", "oven: stove microwave", "refrigerator: fridge freezer",
+        "sink: basin", "kettle: teapot pot", "teapot: kettle pot", "pan: pot skillet wok",
+    ),
+    "food": (
+        "banana: fruit bananas", "apple: fruit apples", "orange: fruit oranges", "sandwich: burger",
+        "broccoli: vegetable vegetables", "carrot: vegetable carrots", "hot dog: sausage",
+        "pizza: slice", "donut: doughnut pastry", "cake: pastry dessert", "lemon: fruit",
+    ),
+    "street": (
+        "bicycle: bike cycle", "car: vehicle taxi van suv", "motorcycle: motorbike bike scooter",
+        "bus: vehicle coach", "train: locomotive tram", "truck: vehicle lorry van pickup",
+        "traffic light: signal stoplight", "fire hydrant: hydrant", "stop sign: sign",
+        "parking meter: meter", "bench: seat pew", "boat: ship canoe vessel", "airplane: plane jet",
+        "mailbox: postbox",
+    ),
+    "animals": (
+        "bird: duck goose seagull pigeon parrot owl gull", "cat: kitten", "dog: puppy pup",
+        "horse: pony foal mare", "sheep: lamb ram", "cow: bull calf ox cattle", "elephant",
+        "bear: cub", "zebra", "giraffe", "rabbit: bunny hare", "pig: hog", "monkey: ape", "goat",
+    ),
+    "home": (
+        "chair: seat armchair stool", "couch: sofa loveseat", "bed: mattress bunk",
+        "dining table: table desk", "toilet: bathroom", "potted plant: plant flower flowers pot",
+        "vase: pot jar urn", "clock: watch", "lamp: light lantern", "teddy bear: bear stuffed toy",
+        "book: notebook magazine books", "scissors", "hair drier: dryer", "toothbrush: brush",
+        "pillow: cushion", "basket: hamper", "candle", "bucket: pail", "guitar: instrument",
+    ),
+    "electronics": (
+        "tv: television screen monitor", "laptop: computer notebook", "remote: controller control",
+        "keyboard: computer", "cell phone: phone smartphone telephone", "camera",
+    ),
+    "sports": (
+        "frisbee: disc", "skis: ski", "snowboard: board", "sports ball: ball", "kite",
+        "baseball bat: bat", "baseball glove: glove mitt", "skateboard: board",
+        "surfboard: board", "tennis racket: racket racquet",
+    ),
+    "carried": (
+        "backpack: bag rucksack", "umbrella: parasol", "handbag: bag purse", "tie: necktie",
+        "suitcase: bag luggage baggage",
+    ),
+    "people": (f"person: {_PERSON} {' '.join(sorted(PEOPLE_NOUNS - {'skin'}))}",),
+}  # fmt: skip
+
+
+class Noun(NamedTuple):
+    """A class of objects.
+
+    Attributes:
+        name: As it stands in a description.
+        near: Words that name it or something that it may be taken for, its own among them.
+        setting: What it usually stands among.
+    """
+
+    name: str
+    near: frozenset[str]
+    setting: str
+
+
+NOUNS: dict[str, Noun] = {
+    row.partition(":")[0]: Noun(
+        row.partition(":")[0], _words(row.partition(":")[0]) | _words(row.partition(":")[2]), name
+    )
+    for name, rows in _SETTINGS.items()
+    for row in rows
+}
+"""Classes that one may be put in another's place, by name."""

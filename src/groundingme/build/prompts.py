@@ -167,8 +167,16 @@ CHANGES: dict[str, str] = {
         "the state that the object is in: open or closed, lit or unlit, full or empty, its "
         "posture, which way it faces, what it is doing."
     ),
+    "Absent": (
+        "what the object is: name another thing in its place, one that is nowhere in the picture."
+    ),
+    "Swap": (
+        "where the object is beside other things: left or right, above or below, in front or "
+        "behind."
+    ),
 }
-"""By second-level subtask of Rejection, what is to be made wrong."""
+"""By second-level subtask of Rejection, and by further kinds for training, what is to be made
+wrong."""
 
 
 def render_negative(target: Target, kind: str, *, view: str) -> str:

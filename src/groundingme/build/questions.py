@@ -54,20 +54,21 @@ class Shown(msgspec.Struct, frozen=True):
     """A picture as a model sees it: drawn or cut out when its bytes are asked for.
 
     Attributes:
-        where: Of the picture; see `sources.locate`.
+        where: The picture, or where it is; see `sources.locate`.
         box: The object, in pixels of the upright picture.
         view: `outline`: the whole picture, at most `WHOLE_SIDE` pixels a side, with a red line
             around the object; `crop`: the object alone; `plain`: the whole picture as it is.
     """
 
-    where: str
+    where: str | ImageSource
     box: Box
     view: str
 
     @property
     def name(self) -> str:
         """What tells it apart from any other."""
-        return self.where if self.view == "plain" else f"{self.where}#{self.view}={self.box}"
+        where = self.where if isinstance(self.where, str) else self.where.name
+        return where if self.view == "plain" else f"{where}#{self.view}={self.box}"
 
     def read(self) -> bytes:
         """A JPEG file; the original bytes of a `plain` one.
@@ -76,7 +77,8 @@ class Shown(msgspec.Struct, frozen=True):
             ImageError: The picture cannot be read.
         """
         try:
-            data = locate(self.where).read()
+            source = locate(self.where) if isinstance(self.where, str) else self.where
+            data = source.read()
         except DataError as error:
             raise ImageError("missing", str(error)) from None
         if self.view == "plain":

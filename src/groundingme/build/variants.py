@@ -34,6 +34,7 @@ from groundingme.build.lexicon import (
     SHAPES,
     SIZED,
 )
+from groundingme.build.other_things import ABSENT, SWAP
 from groundingme.build.records import Change
 
 LONGEST_CHANGE = 6
@@ -64,6 +65,10 @@ _APPEARANCE = (
     | frozenset(RELATIVE) | {one for row in SIZED for one in row[:2]}
     | {"wood", "wool", "taller", "wider", "largest", "smallest"}
 )  # fmt: skip
+_PLACES = frozenset(
+    {"left", "right", "above", "below", "under", "underneath", "beneath", "top", "bottom", "front",
+     "behind", "foreground", "background", "inside", "outside", "before", "after"}
+)  # fmt: skip
 _PLACED = re.compile(
     r"\b(?:left|right|top|upper|lower|bottom)most\b|\b(?:topmost|lowest|highest|corner|edge|middle"
     r"|first|second|third|fourth|fifth|sixth|seventh|largest|smallest|closest|nearest|farthest"
@@ -79,7 +84,7 @@ def change_of(original: str, variant: str, kind: str, by: str, *, noun: str = ""
     Args:
         original: A true description.
         variant: A text that should differ in one fact.
-        kind: Which kind of fact; a name of `contradictions.KINDS`.
+        kind: Which kind of fact; a name of `contradictions.KINDS`, or of `other_things`.
         by: Who changed it.
         noun: What the object is called; of another thing every description is false.
 
@@ -89,7 +94,7 @@ def change_of(original: str, variant: str, kind: str, by: str, *, noun: str = ""
         >>> change_of("a grey cup", "a gray cup", "Appearance", "me")
         'paraphrase'
     """
-    assert kind in KINDS
+    assert kind in (*KINDS, ABSENT, SWAP)
     before, after = _WORD.findall(original), _WORD.findall(variant)
     folded = [[one.lower() for one in words] for words in (before, after)]
     if [one for one in folded[0] if one[:1].isalnum() or len(one) > 1] == [
@@ -115,9 +120,12 @@ def change_of(original: str, variant: str, kind: str, by: str, *, noun: str = ""
     if _is_paraphrase(*lower):
         return "paraphrase"
     named = noun.lower().split()[-1:]
-    if named and named[0] in lower[0] and named[0] not in lower[1]:
+    renamed = bool(named) and named[0] in lower[0] and named[0] not in lower[1]
+    if renamed != (kind == ABSENT) and (named or kind != ABSENT):
         return "wrong-kind"
-    for words in lower:
+    if kind == SWAP and not all(_PLACES & set(words) for words in lower):
+        return "wrong-kind"
+    for words in lower if kind in KINDS else ():
         found = kinds_of(words)
         if found and kind not in found:
             return "wrong-kind"
