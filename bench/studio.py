@@ -5,9 +5,10 @@
     python bench/studio.py --db postgresql://NAME@HOST/EMPTY_DATABASE
 
 Starts the real server on loopback and makes a project of small pictures. Each person takes an
-item, edits it at `--rate` edits a second, submits it after ten edits and takes the next. At the
-end the audit trail of every item is read: each edit that was answered must be in it. The clients
-run in this process, so they share the cores with the server.
+item, edits it at `--rate` edits a second, submits it after 5 to 15 edits and takes the next. With
+`--in-step` it is ten for everybody, so that all of them submit and ask for the next within half a
+second. At the end the audit trail of every item is read: each edit that was answered must be in
+it. The clients run in this process, so they share the cores with the server.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -26,15 +28,18 @@ import aiohttp
 import numpy as np
 
 EDITS = 10
-"""After which an item is submitted."""
+"""After which an item is submitted, on average."""
+SPREAD = 5
+"""By how many edits items differ from that."""
 
 
 class Annotator:
     """One person in one browser."""
 
-    def __init__(self, address: str, name: str) -> None:
+    def __init__(self, address: str, name: str, spread: int) -> None:
         self.http = aiohttp.ClientSession(address, cookie_jar=aiohttp.CookieJar(unsafe=True))
         self.name = name
+        self.dice, self.spread = random.Random(name), spread
         self.seconds: dict[str, list[float]] = {"edit": [], "submit": [], "next": []}
         self.answered: list[tuple[int, str]] = []
         self.failed: list[str] = []
@@ -70,10 +75,12 @@ class Annotator:
             after = f"?after={item['id']}"
             said = {k: v for k, v in item["mine"].items() if k not in ("version", "state")}
             version = item["mine"]["version"]
-            for _ in range(EDITS):
+            for _ in range(EDITS + self.dice.randint(-self.spread, self.spread)):
                 step += 1
                 wait = start + step / rate - time.monotonic()
                 await asyncio.sleep(max(0.0, wait))
+                if time.monotonic() - start > seconds:
+                    return
                 note = f"{self.name} {step}"
                 said |= {
                     "note": note,
@@ -95,8 +102,10 @@ class Annotator:
             )
 
 
-async def load(address: str, source: str, people: int, seconds: float, rate: float) -> None:
-    annotators = [Annotator(address, f"person {n}") for n in range(people)]
+async def load(
+    address: str, source: str, people: int, seconds: float, rate: float, spread: int
+) -> None:
+    annotators = [Annotator(address, f"person {n}", spread) for n in range(people)]
     try:
         for one in annotators:
             await one.enter()
@@ -158,9 +167,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2.0, help="edits of each a second")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--db", default="")
+    parser.add_argument("--in-step", action="store_true", help="everybody submits after 10 edits")
     told = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        items = int(told.people * (told.seconds * told.rate / EDITS + 2))
+        spread = 0 if told.in_step else SPREAD
+        items = int(1.3 * told.people * (told.seconds * told.rate / EDITS + 2))
         pictures(Path(folder) / "pictures", items)
         command = [
             sys.executable, "-m", "groundingme", "studio", "--home", f"{folder}/home",
@@ -172,7 +183,7 @@ def main() -> None:
             assert server.stderr is not None
             address = server.stderr.readline().decode().split()[1]
             asyncio.run(_when_up(address))
-            asyncio.run(load(address, "pictures", told.people, told.seconds, told.rate))
+            asyncio.run(load(address, "pictures", told.people, told.seconds, told.rate, spread))
             times = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
             used = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
             print(f"server: {used:.0f} s of CPU; load of the machine {os.getloadavg()[0]:.1f}")

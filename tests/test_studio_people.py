@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
 from groundingme.cli import main
+from groundingme.cli.studio import _listen
 from groundingme.errors import UsageError
-from groundingme.studio import people
-from groundingme.studio.people import Pace, give_token
+from groundingme.studio import models, people
+from groundingme.studio.people import SEEN, Pace, Person, Seen, give_token
+from groundingme.studio.settings import Settings
 from studio_app import MakeApp, database_url, enter, give_role, make_app, postgres
 
 __all__ = ["database_url", "make_app", "postgres"]
@@ -262,3 +267,45 @@ def test_a_body_without_a_length_is_refused(make_app: MakeApp) -> None:
     answer = client.post("/api/session", content=iter([b"{}"]))
     assert answer.status_code == 411
     assert answer.json()["error"]["kind"] == "no-length"
+
+
+def test_who_asks_often_is_looked_up_once(make_app: MakeApp) -> None:
+    """Until it is too old, or people change; also while somebody is being looked up."""
+    at = 0.0
+    seen = Seen(lambda: at)
+    database = make_app().state.studio.database
+    with database.write() as session:
+        cookie = people.log_in(session, people.add(session, "Ann", "admin", by=None))
+
+    def asked() -> Person | None:
+        return asyncio.run(seen.by_cookie(database, cookie))
+
+    assert asked() == Person(1, "Ann", "admin")
+    with database.write() as session:
+        session.execute(sa.delete(models.Login))
+    assert asked() is not None
+    at += SEEN
+    assert asked() is None
+
+    with database.write() as session:
+        ann = session.get(models.Person, 1)
+        assert ann is not None
+        cookie = people.log_in(session, ann)
+
+    async def meanwhile() -> None:
+        looking = asyncio.create_task(seen.by_cookie(database, cookie))
+        await asyncio.sleep(0)
+        seen.forget()
+        await looking
+
+    asyncio.run(meanwhile())
+    with database.write() as session:
+        session.execute(sa.delete(models.Login))
+    assert asked() is None
+
+
+def test_answers_leave_at_once(tmp_path: Path) -> None:
+    """asyncio switches off the delay of small packets only for sockets that name their protocol."""
+    listening = _listen(Settings(runs=tmp_path, home=tmp_path, port=0))
+    with listening:
+        assert listening.proto == socket.IPPROTO_TCP

@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -924,11 +925,27 @@ def test_a_backup_while_people_write(make_app: MakeApp, tmp_path: Path, database
         other.state.studio.database.restore(copies[-1])
 
 
+def test_a_database_that_was_restarted(
+    make_app: MakeApp, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections that its end broke are replaced, not handed out."""
+    app = make_app(database=database_url)
+    database = app.state.studio.database
+    if database.is_sqlite:
+        pytest.skip("SQLite has no server")
+    ann = enter(app, "Ann")
+    monkeypatch.setattr("groundingme.studio.database.IDLE", 0.0)
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    with database.session() as session:
+        session.execute(sa.text(f"{others} AND datname = current_database()"))
+    assert ann.get("/api/projects").status_code == 200
+    assert ann.get("/api/projects").status_code == 200
+
+
 def fresh_like(url: str) -> str:
     """Another empty database of the same kind."""
     if not url:
         return ""
-    import sqlalchemy as sa
 
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     name = f"copy{os.getpid()}"

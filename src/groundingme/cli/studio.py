@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +13,7 @@ import click
 from groundingme.terminal import say
 
 if TYPE_CHECKING:
+    from groundingme.studio.database import Database
     from groundingme.studio.settings import Settings
 
 HOME = ".groundingme-studio"
@@ -86,14 +90,10 @@ def studio_group(
 @click.pass_obj
 def person_command(settings: Settings, name: str, role: str | None) -> None:
     """Add a person, or give one a new token, and print the token once."""
-    from groundingme.studio.database import Database
     from groundingme.studio.people import give_token
 
-    database = Database(settings.database_url)
-    try:
+    with _database(settings) as database:
         click.echo(give_token(database, name, role))
-    finally:
-        database.close()
 
 
 @studio_group.command("backup")
@@ -101,13 +101,8 @@ def person_command(settings: Settings, name: str, role: str | None) -> None:
 @click.pass_obj
 def backup_command(settings: Settings, path: str) -> None:
     """Write all that people made into a file."""
-    from groundingme.studio.database import Database
-
-    database = Database(settings.database_url)
-    try:
+    with _database(settings) as database:
         database.backup(Path(path))
-    finally:
-        database.close()
     click.echo(path)
 
 
@@ -116,28 +111,51 @@ def backup_command(settings: Settings, path: str) -> None:
 @click.pass_obj
 def restore_command(settings: Settings, path: str) -> None:
     """Put a backup into the database, which must be empty."""
+    with _database(settings) as database:
+        database.restore(Path(path))
+    click.echo(path)
+
+
+@contextlib.contextmanager
+def _database(settings: Settings) -> Iterator[Database]:
     from groundingme.studio.database import Database
 
     database = Database(settings.database_url)
     try:
-        database.restore(Path(path))
+        yield database
     finally:
         database.close()
-    click.echo(path)
 
 
 def _serve(settings: Settings, opens: bool) -> None:
-    import socket
+    import sys
     import webbrowser
 
     import uvicorn
 
-    from groundingme.errors import UsageError
     from groundingme.studio.app import create_app
 
     app = create_app(settings)
+    listening = _listen(settings)
+    port = listening.getsockname()[1]
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{shown}:{port}/"
+    say(f"Studio: {address}  (Ctrl-C ends it)", err=True)
+    if opens:
+        webbrowser.open(address)
+    # Requests are short: a thread that waits for its turn must not wait the usual 5 ms each time.
+    sys.setswitchinterval(0.0005)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+    server.run(sockets=[listening])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    from groundingme.errors import UsageError
+
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends answers without delay only where the protocol is named; else the second of two
+    # packets waits 40 ms for the first to be acknowledged.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
@@ -147,11 +165,4 @@ def _serve(settings: Settings, opens: bool) -> None:
             f"expected a free address, got {settings.host}:{settings.port} ({error.strerror}); "
             "choose another --port, or 0 for any"
         ) from None
-    port = listening.getsockname()[1]
-    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"http://{shown}:{port}/"
-    say(f"Studio: {address}  (Ctrl-C ends it)", err=True)
-    if opens:
-        webbrowser.open(address)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
-    server.run(sockets=[listening])
+    return listening

@@ -78,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.studio = parts
-    for module in (people_api, runs_api, pictures_api, ask_api, projects_api):
+    for module in (people_api, projects_api, pictures_api, runs_api, ask_api):
         app.include_router(module.router, prefix="/api")
     _serve_pages(app)
     _answer_errors(app)

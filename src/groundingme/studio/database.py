@@ -8,8 +8,10 @@ and what was committed is on the disk. Tables are made and brought up to date by
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +28,8 @@ from groundingme.terminal import visible
 MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY = 20.0
 """Seconds that a write waits for another process's."""
+IDLE = 2.0
+"""Seconds after which a connection to PostgreSQL is tried before it is used again."""
 _LOCK = 7_305_114_901
 """Advisory lock of PostgreSQL under which tables are brought up to date."""
 
@@ -223,11 +227,27 @@ def _postgres(url: sa.URL) -> sa.Engine:
     if "+" not in url.drivername:
         url = url.set(drivername="postgresql+psycopg")
     try:
-        return sa.create_engine(url, pool_pre_ping=True, **_OPTIONS)
+        engine = sa.create_engine(url, **_OPTIONS)
     except ImportError:
         raise MissingDependencyError(
             "expected the PostgreSQL driver, got none; pip install 'groundingme[postgres]'"
         ) from None
+
+    @sa.event.listens_for(engine, "checkin")
+    def _(connection: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def _(connection: Any, record: Any, proxy: Any) -> None:
+        # The server may have been restarted meanwhile. To ask each time would cost every edit a
+        # trip there and back.
+        if time.monotonic() - record.info.get("used", math.inf) > IDLE:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.dbapi.Error:  # type: ignore[union-attr]
+                raise sa.exc.DisconnectionError from None
+
+    return engine
 
 
 def _copy(source: Database, target: Database) -> None:

@@ -46,8 +46,8 @@ class Desk:
 _desks: weakref.WeakKeyDictionary[Library, Desk] = weakref.WeakKeyDictionary()
 
 
-def desk(request: Request) -> Desk:
+async def desk(request: Request) -> Desk:
     """The one of the studio that a request came to."""
-    parts = studio(request)
+    parts = await studio(request)
     found = _desks.get(parts.library)
     return found or _desks.setdefault(parts.library, Desk(parts))

@@ -50,7 +50,12 @@ LOGINS = (10, 10 / 60)
 WRITES = (200, 20.0)
 """Changes of one person, likewise."""
 
+SEEN = 3.0
+"""Seconds for which a browser is not looked up again. Changes made through this server count at
+once; of those made elsewhere, as by `groundingme studio person`, one hears after that time."""
+
 _READS = ("GET", "HEAD", "OPTIONS")
+_WHO = ("/api/people", "/api/session")
 _MOST = 10_000
 """Most people and addresses whose pace is remembered."""
 
@@ -264,6 +269,33 @@ class Pace:
             return 0.0 if fits else (1 - left) / self._rate
 
 
+class Seen:
+    """Who the browsers are that asked within the last `SEEN` seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[str, tuple[float, Person]] = {}
+        self._changes = 0
+
+    async def by_cookie(self, database: Database, cookie: str) -> Person | None:
+        """`by_cookie`, from memory where that is fresh enough."""
+        since, found = self._known.get(cookie, (0.0, None))
+        if found is not None and self._clock() - since < SEEN:
+            return found
+        changes = self._changes
+        found = await run_in_threadpool(by_cookie, database, cookie)
+        if found is not None and changes == self._changes:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[cookie] = (self._clock(), found)
+        return found
+
+    def forget(self) -> None:
+        """People changed; also what is being looked up right now is not kept."""
+        self._known.clear()
+        self._changes += 1
+
+
 class Paces:
     """Of one app."""
 
@@ -282,6 +314,7 @@ class Gate:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._paces = Paces()
+        self._seen = Seen()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI asks."""
@@ -293,14 +326,20 @@ class Gate:
                 answer = JSONResponse(body, error.status, headers=_after(error))
                 await answer(scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if scope.get("method") not in _READS and scope.get("path", "").startswith(_WHO):
+                self._seen.forget()
 
     async def _check(self, request: Request) -> None:
         parts = request.app.state.studio
         if not parts.settings.needs_login:
             _check_host(request)
         if request.url.path.startswith("/api/"):
-            await _admit(request, parts.settings, parts.database, self._paces)
+            cookie = request.cookies.get(COOKIE, "")
+            who = await self._seen.by_cookie(parts.database, cookie) if cookie else None
+            _admit(request, parts.settings, self._paces, who, cookie)
 
 
 def _after(error: ApiError) -> dict[str, str]:
@@ -323,9 +362,9 @@ def _check_host(request: Request) -> None:
             ) from None
 
 
-async def _admit(request: Request, settings: Settings, database: Database, paces: Paces) -> None:
-    cookie = request.cookies.get(COOKIE, "")
-    who = await run_in_threadpool(by_cookie, database, cookie) if cookie else None
+def _admit(
+    request: Request, settings: Settings, paces: Paces, who: Person | None, cookie: str
+) -> None:
     request.state.person = who
     # A cookie that is no longer good counts as none, or its page could not even log in again.
     request.state.cookie = cookie if who else ""
