@@ -40,6 +40,7 @@ _COMMANDS = {
     "build": ("groundingme.cli.build", "build_group", "Build a benchmark from your own images."),
     "study": ("groundingme.cli.study", "study_command", "Run an open question as an experiment."),
     "train": ("groundingme.cli.training", "train_command", "Fine-tune a model on a mixture."),
+    "sweep": ("groundingme.cli.sweep", "sweep_command", "Train on every ratio and compare."),
     "studio": (
         "groundingme.cli.studio",
         "studio_group",

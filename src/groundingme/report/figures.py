@@ -36,7 +36,7 @@ WIDTH = 3.5
 COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "X")
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 8.0, "axes.titlesize": 8.0, "axes.labelsize": 8.0, "legend.fontsize": 7.0,
     "xtick.labelsize": 7.0, "ytick.labelsize": 7.0, "axes.spines.top": False,
     "axes.spines.right": False, "axes.linewidth": 0.6, "lines.linewidth": 1.2,
@@ -78,7 +78,7 @@ def write(folder: str | Path, contents: Contents | None, *, paper: bool = False)
             write_atomically(place / name, text.encode())
             written.append(place / name)
         for name, figure in draw(contents, table).items():
-            written += _save(figure, place / name)
+            written += save(figure, place / name)
     except OSError as error:
         raise UsageError(
             f"expected a folder that can be written, got {place} ({error.strerror}); name another"
@@ -92,7 +92,7 @@ def draw(contents: Contents | None, table: papertables.PaperTable) -> dict[str, 
     import matplotlib
 
     found: dict[str, Figure] = {}
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         for name, make in _FIGURES.items() if contents else ():
             assert contents
             figure = make(contents)
@@ -121,23 +121,24 @@ def _trajectories(sampled: Sequence[Sampled]) -> dict[str, Figure]:
     return found
 
 
-def require_matplotlib() -> None:
+def require_matplotlib(what: str = "--figures") -> None:
     """Raises `MissingDependencyError` where matplotlib is not installed."""
     import importlib.util
 
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingDependencyError(
-            "expected matplotlib for --figures, got none (the tables are written); "
+            f"expected matplotlib for {what}, got none (the tables are written); "
             "pip install 'groundingme[figures]'"
         )
 
 
-def _save(figure: Figure, path: Path) -> list[Path]:
+def save(figure: Figure, path: Path, kinds: Sequence[str] = FORMATS) -> list[Path]:
+    """Writes a figure in the house style as `PATH.KIND`, for each kind."""
     import matplotlib
 
     found = []
-    with matplotlib.rc_context(_STYLE):
-        for kind in FORMATS:
+    with matplotlib.rc_context(STYLE):
+        for kind in kinds:
             file = path.with_suffix(f".{kind}")
             date: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
             figure.savefig(file, dpi=300, bbox_inches="tight", metadata=date[kind])

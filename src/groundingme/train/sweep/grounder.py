@@ -49,11 +49,11 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
         shape: Of the matcher, where it is not the shipped one's.
     """
 
-    drawn: int = 2000
-    pages: int = 6000
+    drawn: int = 1500
+    pages: int = 4000
     questions: int = 12
-    steps: int = 1000
-    mixture: int = 4800
+    steps: int = 640
+    mixture: int = 3240
     epochs: int = 3
     positives: int = 400
     rejections: int = 200

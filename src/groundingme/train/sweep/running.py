@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import msgspec
 from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import JobError, UsageError
 from groundingme.evaluation import evaluate
-from groundingme.interrupting import Interrupted
+from groundingme.interrupting import Interrupted, Interruptible
 from groundingme.progress import duration
 from groundingme.result import Result
 from groundingme.sharding import run_shards
@@ -79,7 +80,7 @@ def run(
     learner.check(ratios)
     claim(learner, out)
     for number, group in enumerate(learner.jobs(ratios, seeds)):
-        _work(learner, group, workers if learner.parallel else 1, number, tell)
+        _work(learner, group, workers if learner.parallel else 1, tell, long=bool(number))
     results = ask(learner, ratios, seeds, out, workers if learner.parallel else 1, tell)
     columns = [UNTOUCHED, *(one.name for one in ratios)]
     reduced = reduction.reduce(columns, seeds, results)
@@ -141,28 +142,28 @@ def _worker(learner: Learner) -> Callable[[Job], float]:
     return do
 
 
-def _work(learner: Learner, group: Iterable[Job], workers: int, number: int, tell: Tell) -> None:
+def _work(learner: Learner, group: Iterable[Job], workers: int, tell: Tell, *, long: bool) -> None:
     left = [job for job in group if not learner.done(job)]
     if not left:
         return
-    said, began = time.monotonic(), time.monotonic()
+    said = began = time.monotonic()
     spent = 0.0
-    for count, (job, result) in enumerate(
-        run_shards(partial(_worker, learner), left, workers=min(workers, len(left))), 1
-    ):
-        if isinstance(result, Exception):
-            raise JobError(
-                f"expected {' '.join(job)} to be done, got: {result}; the same command goes on "
-                "with what is left"
-            ) from result
-        spent += result
-        now = time.monotonic()
-        if number or now - said > 15 or count == len(left):
-            said = now
-            tell(
-                f"{' '.join(job)}: done in {duration(result)} of processor time; "
-                f"{count} of {len(left)} in {duration(now - began)}"
-            )
+    results = run_shards(partial(_worker, learner), left, workers=min(workers, len(left)))
+    with Interruptible(), closing(results):
+        for count, (job, result) in enumerate(results, 1):
+            if isinstance(result, Exception):
+                raise JobError(
+                    f"expected {' '.join(job)} to be done, got: {result}; the same command goes "
+                    "on with what is left"
+                ) from result
+            spent += result
+            now = time.monotonic()
+            if long or now - said > 15 or count == len(left):
+                said = now
+                tell(
+                    f"{' '.join(job)}: {duration(result)} of processor time; {count} of "
+                    f"{len(left)} done in {duration(now - began)}"
+                )
     tell(f"{len(left)} jobs took {duration(spent)} of processor time")
 
 
