@@ -75,6 +75,7 @@ def train(
         optimizer.load_state_dict(kept["optimizer"])
         before, done = kept["seconds"], kept["steps"]
     clock = Clock(device)
+    warming = 100 if steps is None else max(1, min(100, steps // 10))
     means: dict[str, float] = {}
     said = saved = time.monotonic()
     net.train()
@@ -83,7 +84,7 @@ def train(
         share = spent / seconds if steps is None else done / steps
         if share >= 1:
             break
-        warm = min(1.0, (done + 1) / 100)
+        warm = min(1.0, (done + 1) / warming)
         slope = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
         for group in optimizer.param_groups:
             group["lr"] = rate * warm * slope

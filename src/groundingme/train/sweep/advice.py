@@ -47,21 +47,20 @@ def advise(reduced: Reduced, max_loss: float) -> Advice:
     )
     positives, balanced = reduced.find(domain, POSITIVES), reduced.find(domain, BALANCED)
     if not positives or not balanced:
-        reason = "None: it takes samples with and without an answer, and there is one kind only."
+        reason = "It takes samples with and without an answer, and there is one kind only."
         return Advice(ratio=None, criterion=criterion, reason=reason)
     changes = positives.changes
     fit = [name for name in reduced.ratios if -100 * changes[name].value <= max_loss + _SLACK]
     if not fit:
         least = max(reduced.ratios, key=lambda name: changes[name].value)
         reason = (
-            f"None: every ratio loses more; the smallest loss is {_loss(changes[least])}, "
-            f"at {least}."
+            f"Every ratio loses more; the smallest loss is {_loss(changes[least])}, at {least}."
         )
         return Advice(ratio=None, criterion=criterion, reason=reason)
     best = max(fit, key=lambda name: balanced.cells[name].value)
     change = changes[best]
-    moved = f"loses {_loss(change)}" if change.value < 0 else f"gains {_gain(change)}"
-    reason = f"{best}: balanced score {_share(balanced.cells[best])}; its positives {moved}."
+    moved = f"lose {_loss(change)}" if change.value < 0 else f"gain {_gain(change)}"
+    reason = f"Its balanced score is {_share(balanced.cells[best])}, and its positives {moved}."
     if -100 * change.low > max_loss:
         reason += f" The interval does not exclude a loss above {max_loss:g} points."
     rivals = [
@@ -145,6 +144,8 @@ def _trend(change: Cell) -> str:
 def _steps(cells: Iterable[Cell]) -> str:
     values = [one.value for one in cells]
     pairs = list(itertools.pairwise(values))
+    if len(set(values)) == 1:
+        return "the same at every step"
     if all(b >= a for a, b in pairs):
         return "up at every step"
     if all(b <= a for a, b in pairs):
