@@ -63,7 +63,7 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 QUICK = Amount(
-    drawn=100, pages=150, steps=40, mixture=120, epochs=2, positives=24, rejections=12, shifted=36,
+    drawn=100, pages=150, steps=80, mixture=216, epochs=5, positives=24, rejections=12, shifted=36,
     large=0, shape={"width": 32, "rounds": 2, "heads": 4, "inner": 32},
 )  # fmt: skip
 """Enough to see that all of it works; its figures mean nothing."""
