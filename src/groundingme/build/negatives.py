@@ -318,7 +318,7 @@ def _answered(
     if answer.problem:
         return _lost(target, kind, answer.problem)
     # Whether there was a full stop at the end is the model's habit and no change.
-    text = _ended_like(answer.description, target.description)
+    text = variants.ended_like(answer.description, target.description)
     change = variants.change_of(target.description, text, kind, options.model, noun=target.label)
     if isinstance(change, str):
         return _lost(target, kind, change)
@@ -329,11 +329,6 @@ def _answered(
     if told and not _agrees(told, change):
         one.flags = [*one.flags, "says-otherwise"]
     return one
-
-
-def _ended_like(text: str, original: str) -> str:
-    bare = text.rstrip(". ")
-    return f"{bare}." if original.endswith(".") else bare if text.endswith(".") else text
 
 
 def _agrees(told: dict[str, str], change: Change) -> bool:

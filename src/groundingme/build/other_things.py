@@ -108,17 +108,20 @@ def may_be_there(side: str, box: Box, others: Iterable[Box]) -> bool:
     return any(sign * (middle(one) - middle(box)) > 0 for one in places)
 
 
-def beyond(text: str, count: int, rng: random.Random) -> Edit | None:
+def beyond(text: str, label: str, count: int, rng: random.Random) -> Edit | None:
     """A place in an order that is beyond the last: "the third cup from the left" of two.
 
     Args:
         text: The description.
+        label: Class of the object, which the description must name: "the third thing" counts all.
         count: How many of the class there are in the picture: all of them.
         rng: Chooses how far beyond.
     """
     match = _RANK.search(text)
     choices = ORDINALS[count : count + 2]
-    if match is None or not choices or count < 1:
+    if match is None or not choices or ORDINALS.index(match[0].lower()) >= count:
+        return None
+    if not near(label) & words_in([text]):
         return None
     after = rng.choice(choices)
     if match[0][0].isupper():
@@ -217,7 +220,7 @@ def absent(
     own = near(label or before) | near(before)
     there = seen | words_in([text])
     choices = [one for one in nouns if not one.near & (own | there)]
-    setting = next((one.setting for one in NOUNS.values() if before.lower() in one.near), "")
+    setting = next((one.setting for one in NOUNS.values() if one.near & own), "")
     if complete:
         choices = [one for one in choices if one.setting == setting] or choices
     else:

@@ -213,6 +213,12 @@ def count_facts(text: str) -> int:
     return known + len(held) + len(quoted) + len(_PLACED.findall(lower))
 
 
+def ended_like(text: str, original: str) -> str:
+    """A text with a full stop at its end where, and only where, the original has one."""
+    bare = text.rstrip(". ")
+    return f"{bare}." if original.endswith(".") else bare if text.endswith(".") else text
+
+
 def alike(one: str, other: str) -> bool:
     """Whether two descriptions are the same but for little.
 

@@ -107,28 +107,44 @@ def write_refcoco(dataset: Dataset, folder: Path, split: str, workers: int, tick
 
 
 def _write_rejected(dataset: Dataset, folder: Path, split: str, workers: int) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rejected = [one for one in dataset if one.target is None]
     if not rejected:
         return
+    (folder / "rejected").mkdir(exist_ok=True)
+    path = folder / "rejected" / f"{split}-00000-of-00001.parquet"
+    with closing(encoded(rejected, workers)) as images:
+        write_rejected_rows(path, rejected, range(len(rejected)), images)
+
+
+def write_rejected_rows(
+    path: Path, rejected: Sequence[Sample], ids: Sequence[int | str], images: Iterator[bytes]
+) -> None:
+    """A parquet file with the columns of RefCOCOg_rej.
+
+    Args:
+        path: Of the file.
+        rejected: Samples; `original_description` and `original_bbox` in `Sample.extra` say what
+            each was made from.
+        ids: What the column `id` says of each.
+        images: Encoded, one a sample.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = pa.int64() if isinstance(ids[0], int) else pa.string()
     schema = pa.schema(
-        {"id": pa.int64(), "image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+        {"id": number, "image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
          "original_exp": pa.string(), "original_bbox": pa.list_(pa.int64()),
          "rejected_exp": pa.string(), "width": pa.int64(), "height": pa.int64()}
     )  # fmt: skip
-    (folder / "rejected").mkdir(exist_ok=True)
-    path = folder / "rejected" / f"{split}-00000-of-00001.parquet"
     with (
         written(path) as part,
         pq.ParquetWriter(part, schema, compression="none") as writer,
-        closing(encoded(rejected, workers)) as images,
     ):
-        for number, (sample, data) in enumerate(zip(rejected, images, strict=True)):
+        for id, sample, data in zip(ids, rejected, images, strict=True):
             box = sample.extra.get("original_bbox")
             row = {
-                "id": number,
+                "id": id,
                 "image": {"bytes": data, "path": sample.image.name if sample.image else ""},
                 "original_exp": sample.extra.get("original_description"),
                 "original_bbox": None if box is None else [round(edge) for edge in box],
