@@ -185,17 +185,8 @@ class Court:
             FatalError: The judging model cannot be asked at all.
             Interrupted: Ctrl-C.
         """
-        shown = [(at, *pair) for at, case in enumerate(cases) for pair in self._showings(case)]
-        asks = [self._asks(cases[at].sample, one, other) for at, one, other in shown]
-        self._reply_to([ask for found in asks if isinstance(found, list) for ask in found if ask])
-        verdicts = [
-            self._verdict(cases[at].sample, one, other, found)
-            for (at, one, other), found in zip(shown, asks, strict=True)
-        ]
-        self._write(verdicts)
         ruled: list[int | None] = []
-        for number in range(len(cases)):
-            mine = [v for (at, *_), v in zip(shown, verdicts, strict=True) if at == number]
+        for mine in self.show(cases):
             winners = {one.winner for one in mine}
             winner = winners.pop() if len(winners) == 1 else None
             self.tally.pairs += 1
@@ -206,6 +197,26 @@ class Court:
             self._purse.unasked += unasked
             ruled.append(winner)
         return ruled
+
+    def show(self, cases: Sequence[Case]) -> list[list[Verdict]]:
+        """What came of each showing of each pair, in the order of the cases.
+
+        Raises:
+            FatalError: The judging model cannot be asked at all.
+            Interrupted: Ctrl-C.
+        """
+        shown = [(at, *pair) for at, case in enumerate(cases) for pair in self._showings(case)]
+        asks = [self._asks(cases[at].sample, one, other) for at, one, other in shown]
+        self._reply_to([ask for found in asks if isinstance(found, list) for ask in found if ask])
+        verdicts = [
+            self._verdict(cases[at].sample, one, other, found)
+            for (at, one, other), found in zip(shown, asks, strict=True)
+        ]
+        self._write(verdicts)
+        found_for: list[list[Verdict]] = [[] for _ in cases]
+        for (at, *_), verdict in zip(shown, verdicts, strict=True):
+            found_for[at].append(verdict)
+        return found_for
 
     def _showings(self, case: Case) -> list[tuple[Candidate, Candidate]]:
         pair = (case.one, case.other)

@@ -23,6 +23,8 @@ from groundingme.store import list_runs, write_atomically
 from groundingme.studies import page
 from groundingme.studies.study import Condition, Done, Outcome, Setting, Study
 
+FREE = ("builtin/", "baseline/", "mock/")
+"""Beginnings of the names of models that cost no money."""
 _PROMPT_TOKENS, _COMPLETION_TOKENS = 1500, 60
 """Of a request where no run in the folder has counted any; a guess, and said to be one."""
 
@@ -218,7 +220,7 @@ def estimate(study: Study, setting: Setting) -> Estimate:
 def _dollars(
     condition: Condition, setting: Setting, requests: int, prompt: int, completion: int
 ) -> float:
-    if condition.label.startswith(("builtin/", "baseline/", "mock/")):
+    if condition.label.startswith(FREE):
         return 0.0
     given = setting.asking.get("price")
     price: Price | None

@@ -1,0 +1,87 @@
+"""Who judges in the study `judges`: what is there already, second opinions, and a judging model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from groundingme.errors import JobError
+from groundingme.evaluation import spending_for
+from groundingme.judges import JUDGES
+from groundingme.models import load_model
+from groundingme.scale import rulings
+from groundingme.scale.court import Court, Purse
+from groundingme.scale.judged import Hearing
+from groundingme.scale.rulings import Pairs, Ruling
+from groundingme.scale.selection import SampleRun
+from groundingme.scale.trajectories import clusters, gather, sizes
+from groundingme.store import RunFolder
+from groundingme.studies.running import FREE
+from groundingme.studies.study import Done, Setting
+
+VOTE = "larger cluster"
+
+
+def judge_names(setting: Setting) -> list[str]:
+    """Judges that ask the judging model; none where none is named."""
+    named = str(setting.knobs["judges"]).split(",") if setting.knobs["judge"] else []
+    return [one.strip() for one in named]
+
+
+def free(run: SampleRun, pairs: Pairs) -> list[Ruling]:
+    """Judges that look at what is there already."""
+    t = run.t
+    label = clusters(t)
+    size = np.take_along_axis(sizes(label), np.maximum(label, 0), axis=1)
+    found = [rulings.by_numbers(VOTE, pairs, size)]
+    if np.isfinite(t.confidence).any():
+        found.append(rulings.by_numbers("own confidence", pairs, t.confidence))
+    if np.ptp(np.nan_to_num(t.reasoning), axis=1).any():
+        found.append(rulings.by_numbers("longer reasoning", pairs, t.reasoning))
+    return found
+
+
+def second(one: Done, run: SampleRun, pairs: Pairs, setting: Setting) -> Ruling:
+    """The judge that sides with one greedy answer of a model."""
+    folder = RunFolder.open(one.path)
+    said = folder.trajectories()
+    t = gather(list(one.condition.dataset), said, 1, folder.run.coords)
+    label = one.condition.label
+    return rulings.by_second(
+        f"sides with {label}", pairs, run.t, t, {id: reply for (id, _), reply in said.items()},
+        price=spending_for(label, setting.asking.get("price"), None).price,
+        free=label.startswith(FREE),
+    )  # fmt: skip
+
+
+def asked(setting: Setting, done: Sequence[Done], run: SampleRun, pairs: Pairs) -> list[Ruling]:
+    """Judges that ask the judging model, where one is named."""
+    spec, asking = setting.knobs["judge"], setting.asking
+    if not spec:
+        return []
+    given = {key: asking[key] for key in ("base_url", "api_key_env", "timeout") if key in asking}
+    if setting.knobs["judge-url"]:
+        given["base_url"] = setting.knobs["judge-url"]
+    model = load_model(spec, **given)
+    budget = asking.get("budget")
+    if budget is not None and (budget := budget - sum(_paid(one, setting) for one in done)) <= 0:
+        raise JobError("the budget is spent before the judges; a larger --budget goes on")
+    purse = Purse(spending_for(model.name, setting.knobs["judge-price"] or None, budget))
+    hearing = Hearing(run.t, list(done[0].condition.dataset), run.generations)
+    pace: dict[str, Any] = {key: asking[key] for key in ("retry", "rpm", "tpm") if key in asking}
+    found = []
+    for name in judge_names(setting):
+        court = Court(JUDGES.get(name)(), model, done[0].path, purse=purse,
+                      concurrency=asking.get("concurrency"), **pace)  # fmt: skip
+        unpaid = model.name.startswith(FREE)
+        found.append(rulings.by_court(name, pairs, hearing, court, free=unpaid))
+    return found
+
+
+def _paid(one: Done, setting: Setting) -> float:
+    """Dollars of a condition's folder."""
+    spending = spending_for(one.condition.label, setting.asking.get("price"), None)
+    spending.add_all(RunFolder.open(one.path).trajectories().values())
+    return spending.dollars
