@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from groundingme import __version__
 from groundingme.errors import GroundingMEError, UsageError
 from groundingme.terminal import say
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _COMMANDS = {
     "eval": ("groundingme.cli.evaluation", "eval_command", "Run a model on a data set and score."),
@@ -35,6 +38,12 @@ _COMMANDS = {
     "power": ("groundingme.cli.power", "power_command", "What differences a data set can show."),
     "sample": ("groundingme.cli.scale", "sample_command", "Ask for several replies a sample."),
     "select": ("groundingme.cli.scale", "select_command", "Choose among them, in every way."),
+    "negatives": (
+        "groundingme.cli.mixture",
+        "negatives_command",
+        "Make wrong descriptions to train on.",
+    ),
+    "mix": ("groundingme.cli.mixture", "mix_command", "Mix positives and negatives to train on."),
     "data": ("groundingme.cli.data", "data_group", "List, check and draw data sets."),
     "scenes": ("groundingme.cli.scenes", "scenes_group", "Make drawn data sets with exact boxes."),
     "build": ("groundingme.cli.build", "build_group", "Build a benchmark from your own images."),
@@ -47,6 +56,11 @@ _COMMANDS = {
         "See runs, compare, annotate, in the browser.",
     ),
     "doctor": ("groundingme.cli.doctor", "doctor_command", "What is installed, set and reachable."),
+    "completion": (
+        "groundingme.cli.completion",
+        "completion_command",
+        "Complete names and options in a shell.",
+    ),
     "demo": ("groundingme.cli.demo", "demo_command", "See the main job on scenes drawn here."),
 }
 
@@ -98,6 +112,17 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, row[2]) for name, row in _COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names from the table, so that Tab imports no command."""
+        from click.shell_completion import CompletionItem
+
+        names = [
+            CompletionItem(name, help=row[2])
+            for name, row in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

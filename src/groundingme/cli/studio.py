@@ -21,7 +21,13 @@ HOME = ".groundingme-studio"
 
 def _settings_options(command: click.decorators.FC) -> click.decorators.FC:
     for option in (
-        click.option("--db", default="", help="URL of the database. Default: a file in --home."),
+        click.option(
+            "--db",
+            default="",
+            envvar="GROUNDINGME_DB",
+            show_envvar=True,
+            help="URL of the database. Default: a file in --home.",
+        ),
         click.option(
             "--home", default=HOME, show_default=True, help="Folder of its database and tiles."
         ),
