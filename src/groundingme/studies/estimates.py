@@ -112,3 +112,24 @@ def spread(one: Span) -> str:
 def points(one: Span) -> Span:
     """The same in percent, for an axis."""
     return Span(100 * one.value, 100 * one.low, 100 * one.high)
+
+
+def better(hits: ArrayLike, clusters: ArrayLike) -> Bools:
+    """Which of several models are clearly better than which.
+
+    Args:
+        hits: Shape `(M, N)`: 0 or 1 of each model on the same samples.
+        clusters: Shape `(N,)`.
+
+    Returns:
+        Shape `(M, M)`: whether row beats column: by the paired test after Holm's correction over
+        all pairs, and with an interval that does not reach 0.
+    """
+    rows = np.asarray(hits, np.float64)
+    pairs = [(a, b) for a in range(len(rows)) for b in range(a)]
+    gains = [gain(rows[b], rows[a], clusters) for a, b in pairs]
+    found = np.zeros((len(rows), len(rows)), bool)
+    for (a, b), one, p in zip(pairs, gains, stats.holm([g.p for g in gains]), strict=True):
+        if p <= 0.05 and not one.span.low <= 0 <= one.span.high:
+            found[(a, b) if one.span.value > 0 else (b, a)] = True
+    return found

@@ -187,6 +187,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         figures: The first is the study's figure.
         values: Figures for programs, by name.
         notes: What a reader should not miss.
+        subject: What was studied, in a sentence, where it is not the setting's models on its data.
     """
 
     finding: str
@@ -194,6 +195,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     figures: Sequence[Dots | Lines] = ()
     values: Mapping[str, Any] = {}
     notes: Sequence[str] = ()
+    subject: str = ""
 
 
 class Study(msgspec.Struct, frozen=True, kw_only=True):
