@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-all lint audit fuzz bench grounder clean
+.PHONY: demo test test-all lint docs audit fuzz bench grounder clean
 
 demo: $(VENV)/core
 	$(BIN)/groundingme demo --out demo
@@ -20,6 +20,10 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site, in site/; warnings are errors. Open site/index.html.
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Known holes in what is installed (needs the net), and risky code; docs/security.md explains what
 # is left out.
@@ -41,7 +45,7 @@ grounder: $(VENV)/train
 	$(BIN)/python -m groundingme.train.grounder --out grounder
 
 clean:
-	rm -rf $(VENV) demo runs dist grounder .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo runs dist site grounder .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, as make PYTHON=python3.12 ...")'
@@ -55,8 +59,12 @@ $(VENV)/dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev,google,anthropic]"
 	touch $@ $(VENV)/core
 
+$(VENV)/docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@ $(VENV)/core
+
 # Torch first and by itself, so that its CPU build is taken where there is one.
 $(VENV)/train: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[dev,google,anthropic,train,transformers,ray]"
-	touch $@ $(VENV)/dev $(VENV)/core
+	$(BIN)/python -m pip install --quiet --editable ".[dev,docs,google,anthropic,train,transformers,ray]"
+	touch $@ $(VENV)/dev $(VENV)/docs $(VENV)/core
