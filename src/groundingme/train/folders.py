@@ -31,7 +31,7 @@ def claim(folder: Path, mark: str, settings: dict[str, Any], *, what: str) -> No
             if theirs == mine:
                 return
             changed = [name for name in mine if theirs.get(name) != mine[name]]
-            told = f" (another {', '.join(changed)})" if changed else ""
+            told = f" ({', '.join(changed)})" if changed else ""
             raise UsageError(
                 f"expected a folder for {what}, got {folder}, which was made with other "
                 f"settings{told}; name another with -o"

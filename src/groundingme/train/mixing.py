@@ -26,6 +26,7 @@ from groundingme.datasets.check import check
 from groundingme.errors import DataError, ImageError, UsageError
 from groundingme.schema import Box, Sample
 from groundingme.store import kept, written
+from groundingme.train import sources
 from groundingme.train.conversation import Convention, convention
 from groundingme.train.folders import claim, write_json
 from groundingme.train.mixture import (
@@ -174,7 +175,7 @@ def mix(
         prompt: As `eval` takes it.
         apart: Data sets of evaluation, none of whose images may be in a mixture.
         also: Names of `other_tools.TOOLS` whose files are written beside.
-        split: Of both data sets, such as `train`.
+        split: Of both data sets; None takes `train` where there is one.
         negatives_split: Of the negatives, where it is another.
         tell: Told a line for people.
 
@@ -268,7 +269,7 @@ def _side(
     Args:
         asked: Questions that are on the other side already; those of this one are added.
     """
-    dataset = load_dataset(data, split=split) if isinstance(data, str) else data
+    dataset = sources.load(data, split)
     problems = {one.id: one.kind for one in check(dataset, images=False) if one.level == "error"}
     samples: list[Usable] = []
     left_out: Counter[str] = Counter()
@@ -362,7 +363,7 @@ def _total(ratios: Sequence[Ratio], total: int | None, negatives: int, positives
     if short:
         raise UsageError(
             f"expected enough samples for --total {total:,} at {_ratio_text(short)}, got {have}; "
-            f"the largest total of all ratios is {largest:,}"
+            f"the largest total that all ratios can have is {largest:,}"
         )
     return total
 

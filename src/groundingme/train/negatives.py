@@ -42,13 +42,14 @@ from groundingme.build.contradictions import KINDS, contradict
 from groundingme.build.other_things import ABSENT, SWAP, absent, beyond, pool, swaps
 from groundingme.build.questions import Asked, check_model
 from groundingme.build.records import Change
-from groundingme.datasets import Dataset, load_dataset
+from groundingme.datasets import Dataset
 from groundingme.datasets.layouts import SHARD, encoded
 from groundingme.datasets.peer_layouts import write_rejected_rows
 from groundingme.errors import UsageError
 from groundingme.schema import Sample
 from groundingme.store import kept, write_atomically
 from groundingme.taxonomy import REJECTION
+from groundingme.train import sources
 from groundingme.train.around import Around, Pictures
 from groundingme.train.folders import claim, write_json
 from groundingme.train.pictures import Look, Looks
@@ -186,7 +187,7 @@ def make_negatives(
         options: How.
         asked: The model that writes variants; None for rules.
         checker: The model that checks them, for `check="model"`.
-        split: Of the data set.
+        split: Of the data set; None takes `train` where there is one.
         budget: Most US dollars that writing may cost, and checking as well.
         tell: Told a line for people.
 
@@ -202,7 +203,7 @@ def make_negatives(
     for model in (asked, checker):
         if model is not None:
             check_model(model.model)
-    dataset = load_dataset(data, split=split) if isinstance(data, str) else data
+    dataset = sources.load(data, split)
     folder = Path(out)
     settings = {
         "data": dataset.fingerprint,
