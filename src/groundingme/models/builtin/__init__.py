@@ -71,17 +71,18 @@ class Grounder(Model):
 
     async def generate(self, request: Request) -> Generation:
         """One reply, made in a thread of its own."""
-        return await asyncio.to_thread(self._answer, request)
+        return await asyncio.to_thread(self._answer, request, time.monotonic())
 
     async def choices(self, request: Request, n: int) -> list[Generation]:
         """N replies, for which the picture is looked at once."""
         asked = [
             msgspec.structs.replace(request, trajectory=request.trajectory + at) for at in range(n)
         ]
-        return await asyncio.to_thread(lambda: [self._answer(one) for one in asked])
-
-    def _answer(self, request: Request) -> Generation:
         began = time.monotonic()
+        return await asyncio.to_thread(lambda: [self._answer(one, began) for one in asked])
+
+    def _answer(self, request: Request, began: float) -> Generation:
+        """A reply; its latency counts from `began`, so that waiting for a thread is in it."""
         nets = self._own or shipped()
         seen = self._see(nets, request)
         text = description(request.prompt)
