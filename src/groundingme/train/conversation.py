@@ -27,8 +27,8 @@ _REJECTIONS = (('{"bbox_2d": null}', '{"bbox_2d": null}'), ("[] if", "[]"), ("nu
 _DECIMALS = re.compile(r":\.(\d)f\}")
 
 
-_PROBE = (100.0, 200.0, 300.0, 600.0)
-"""A box in a picture of 1000 x 800 pixels, by which a convention is tried."""
+_PROBE, _SIZE = (100.0, 200.0, 300.0, 600.0), (1000, 800)
+"""A box and its picture, by which a convention is tried."""
 
 
 class Convention(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,11 +174,14 @@ def convention(family: str, *, coords: str = AUTO, prompt: str = AUTO) -> Conven
         writes=writes,
         rejects=_rejects(row, name, template),
     )
-    for box in (None, _PROBE):
-        if wrong := found.disagrees(found.answer(box, (1000, 800)), box, (1000, 800)):
-            raise UsageError(
-                f"expected a coordinate format that {title} can write, got {chosen}: {wrong}"
-            )
+    wrong = [found.disagrees(found.answer(box, _SIZE), box, _SIZE) for box in (None, _PROBE)]
+    if found.format.scale == 1.0 and found.step == 1.0:
+        wrong.append("fractions without decimals")
+    if any(wrong):
+        raise UsageError(
+            f"expected a coordinate format that {title} can write, got {chosen}: "
+            f"{next(filter(None, wrong))}"
+        )
     return found
 
 

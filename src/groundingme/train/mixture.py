@@ -115,7 +115,9 @@ def load_mixture(folder: str | Path, *, look: bool = True) -> Mixture:
         wanted = {True: int(told["positives"]), False: int(told["negatives"])}
     except (KeyError, TypeError, ValueError, UnknownNameError) as error:
         said = str(error) if isinstance(error, UnknownNameError) else f"no usable {error}"
-        raise DataError(f"expected a sound manifest in {folder / MANIFEST}, got {said}") from None
+        raise DataError(
+            f"expected a sound manifest in {folder / MANIFEST}: {said}; make the mixture again"
+        ) from None
     counts: Counter[bool] = Counter()
     ids: set[str] = set()
     pictures: dict[str, tuple[int, int]] = {}
