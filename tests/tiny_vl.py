@@ -190,6 +190,9 @@ def _save(
 
     torch.manual_seed(0)
     model = kind(config)
+    with torch.no_grad():
+        # With smaller ones no last layer could say anything for sure, and LoRA leaves them alone.
+        model.get_input_embeddings().weight.normal_(0, 0.2)
     ids = tokenizer.convert_tokens_to_ids
     model.generation_config.eos_token_id = [ids("<|im_end|>")]
     model.generation_config.pad_token_id = ids("<|endoftext|>")

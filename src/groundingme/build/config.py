@@ -189,7 +189,7 @@ def _section(
             msgspec.convert(value, fields[key].type)
         except msgspec.ValidationError as error:
             raise UsageError(
-                f"{places.of(name, key)}: expected {_allowed(fields[key].type)}, got {value!r}"
+                f"{places.of(name, key)}: expected {allowed(fields[key].type)}, got {value!r}"
                 + ("" if _names_all(error) else f" ({_said(error)})")
             ) from None
     try:
@@ -215,12 +215,12 @@ def _names_all(error: Exception) -> bool:
     return str(error).startswith(("Expected", "Invalid enum"))
 
 
-def _allowed(kind: Any) -> str:
-    """A type in words.
+def allowed(kind: Any) -> str:
+    """A type of a setting in words.
 
-    >>> _allowed(typing.Literal["a", "b"])
+    >>> allowed(typing.Literal["a", "b"])
     'one of a, b'
-    >>> _allowed(int | None)
+    >>> allowed(int | None)
     'a whole number'
     """
     words = {
@@ -234,15 +234,15 @@ def _allowed(kind: Any) -> str:
         return words[kind]
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
-        return _allowed(inner[0]) + "".join(map(_bounds, inner[1:]))
+        return allowed(inner[0]) + "".join(map(_bounds, inner[1:]))
     if origin is typing.Literal:
         return f"one of {', '.join(map(str, inner))}"
     if origin in (types.UnionType, typing.Union):
-        return " or ".join(_allowed(one) for one in inner if one is not types.NoneType)
+        return " or ".join(allowed(one) for one in inner if one is not types.NoneType)
     if origin in (list, tuple):
-        return f"a list of {_allowed(inner[0])}"
+        return f"a list of {allowed(inner[0])}"
     if origin is dict:
-        return f"a table of {_allowed(inner[1])}"
+        return f"a table of {allowed(inner[1])}"
     return getattr(kind, "__name__", str(kind))
 
 

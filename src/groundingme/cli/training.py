@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CONFIGS = Path(__file__).resolve().parents[1] / "train" / "configs"
 """Files that ship: a run's settings, and how Accelerate starts several processes."""
-LAUNCHES = ("ddp", "fsdp", "deepspeed-zero3")
+LAUNCHES = ("ddp", "fsdp", "deepspeed-zero3", "cpu")
 
 
 def _print_config(context: click.Context, option: click.Parameter, name: str | None) -> None:
@@ -82,7 +82,7 @@ _what = grouped(
 @click.argument("mixture", required=False)
 @_what
 @click.option("-o", "--out", metavar="DIR", help="Folder of the run. Default: one in tuned/.")
-@click.option("--launch", type=click.Choice(LAUNCHES), help="Start one process for each GPU.")
+@click.option("--launch", type=click.Choice(LAUNCHES), help="Start a process for each GPU.")
 @click.option("--processes", type=click.IntRange(1), help="With --launch: how many.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done: weights, memory, steps.")
 @click.option(
@@ -159,25 +159,40 @@ def _needs_packages() -> None:
 
 def _launch(name: str, processes: int | None) -> None:
     """Becomes Accelerate's launcher, which starts this command once for each process."""
-    words = sys.argv[1:]
-    kept: list[str] = []
-    skip = False
+    os.execv(sys.executable, [sys.executable, *launcher(name, processes or _gpus(name))])
+
+
+def launcher(name: str, processes: int) -> list[str]:
+    """What starts one of `LAUNCHES`, with this process' own arguments.
+
+    Accelerate's, with a file that ships; on the CPU, where that would need MPI, torch's own.
+    """
+    own, words = [], iter(sys.argv[1:])
     for word in words:
-        if skip:
-            skip = False
-        elif word in ("--launch", "--processes"):
-            skip = True
+        if word in ("--launch", "--processes"):
+            next(words, None)
         elif not word.startswith(("--launch=", "--processes=")):
-            kept.append(word)
-    number = ["--num_processes", str(processes)] if processes else []
-    os.execv(
-        sys.executable,
-        [
-            sys.executable, "-m", "accelerate.commands.launch",
-            "--config_file", str(CONFIGS / f"{name}.yaml"), *number,
-            "-m", "groundingme", *kept,
-        ],
-    )  # fmt: skip
+            own.append(word)
+    if name == "cpu":
+        starts = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    else:
+        file = str(CONFIGS / f"{name}.yaml")
+        starts = ["-m", "accelerate.commands.launch", "--config_file", file]
+        starts += ["--num_processes", str(processes)]
+    return [*starts, "-m", "groundingme", *own]
+
+
+def _gpus(name: str) -> int:
+    """How many processes there are to be where nobody says it."""
+    import torch
+
+    if name == "cpu":
+        return 2
+    if not torch.cuda.device_count():
+        raise UsageError(
+            f"expected GPUs for --launch {name}, got none; --launch cpu tries a command out"
+        )
+    return int(torch.cuda.device_count())
 
 
 def _show(told: dict[str, Any], *, as_json: bool) -> None:

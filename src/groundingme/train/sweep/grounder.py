@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from groundingme.errors import MissingDependencyError, UsageError
+from groundingme.errors import MissingDependencyError
 from groundingme.models.builtin.nets import WEIGHTS, Nets
 from groundingme.train.grounder import stages
 from groundingme.train.grounder.questions import load_questions, make_questions
+from groundingme.train.mixing import Ratio, parse_ratios
 from groundingme.train.sweep import worlds
-from groundingme.train.sweep.plan import DOMAINS, Exam, Job, Ratio, model_folder, name_of
+from groundingme.train.sweep.plan import DOMAINS, Exam, Job, model_folder, name_of
 
 if TYPE_CHECKING:
     from groundingme.train.grounder.match import Match
@@ -111,7 +112,7 @@ class Grounder(msgspec.Struct, frozen=True):
         chosen = list(seeds)
         # By seed, so that whoever takes a mixture finds its untouched model there as a rule.
         models: list[Job] = [("untouched", str(seed)) for seed in chosen]
-        models += [("mixture", str(seed), one.name) for seed in chosen for one in ratios]
+        models += [("mixture", str(seed), name_of(one)) for seed in chosen for one in ratios]
         return [first, models]
 
     def done(self, job: Job) -> bool:
@@ -131,7 +132,7 @@ class Grounder(msgspec.Struct, frozen=True):
             case ("untouched", seed):
                 return model_folder(self.out, None, int(seed)) / "grounder.json"
             case ("mixture", seed, name):
-                return model_folder(self.out, Ratio.parse(name), int(seed)) / "grounder.json"
+                return model_folder(self.out, _ratio(name), int(seed)) / "grounder.json"
         raise ValueError(f"expected a job of this learner, got {job}")
 
     def do(self, job: Job) -> None:
@@ -153,7 +154,7 @@ class Grounder(msgspec.Struct, frozen=True):
             case ("untouched", seed):
                 self._untouched(int(seed))
             case ("mixture", seed, name):
-                self._mixture(int(seed), Ratio.parse(name))
+                self._mixture(int(seed), _ratio(name))
 
     def model(self, ratio: Ratio | None, seed: int) -> tuple[str, dict[str, Any]]:
         """See `plan.Learner`."""
@@ -258,17 +259,5 @@ def _telling(ratio: Ratio | None, seed: int) -> Callable[[str], None]:
     return tell
 
 
-def amount_for(quick: bool) -> Amount:
-    """What `--quick` asks for, or all."""
-    return QUICK if quick else Amount()
-
-
-def grounder(base: str, out: Path, *, quick: bool) -> Grounder:
-    """The learner, where `base` names it.
-
-    Raises:
-        UsageError: It does not.
-    """
-    if base != Grounder.name:
-        raise UsageError(f"expected {Grounder.name}, got {base!r}")
-    return Grounder(out, amount_for(quick))
+def _ratio(name: str) -> Ratio:
+    return parse_ratios(name)[0]

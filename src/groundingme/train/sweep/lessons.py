@@ -16,7 +16,8 @@ from groundingme.errors import JobError
 from groundingme.train.grounder import loop, match_training
 from groundingme.train.grounder.match import Match
 from groundingme.train.grounder.match_training import Desk
-from groundingme.train.sweep.plan import Ratio
+from groundingme.train.mixing import Ratio
+from groundingme.train.sweep.plan import name_of
 
 BATCH = 64
 
@@ -40,16 +41,16 @@ def mixed(targets: NDArray[np.int64], ratio: Ratio, size: int, seed: int) -> NDA
         JobError: There are too few of a kind.
     """
     rng = np.random.default_rng([seed, 7])
-    wanted = round(size * ratio.share)
+    negatives, positives = ratio.counts(size)
     parts = []
     for kind, count, there in (
-        ("positives", size - wanted, targets >= 0),
-        ("negatives", wanted, targets < 0),
+        ("positives", positives, targets >= 0),
+        ("negatives", negatives, targets < 0),
     ):
         pool = rng.permutation(np.flatnonzero(there))
         if len(pool) < count:
             raise JobError(
-                f"expected {count} {kind} for a mixture of {size} at {ratio.name}, got "
+                f"expected {count} {kind} for a mixture of {size} at {name_of(ratio)}, got "
                 f"{len(pool)}; draw more scenes"
             )
         parts.append(pool[:count])

@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from groundingme.errors import UsageError
+from groundingme.train.mixing import RATIOS as RATIOS
+from groundingme.train.mixing import Ratio, parse_ratios
 
 Domain = Literal["in-domain", "out-of-domain"]
 DOMAINS: tuple[Domain, ...] = ("in-domain", "out-of-domain")
@@ -16,72 +18,26 @@ DOMAINS: tuple[Domain, ...] = ("in-domain", "out-of-domain")
 UNTOUCHED = "untouched"
 
 
-class Ratio(msgspec.Struct, frozen=True):
-    """Negatives to positives in a training mixture.
-
-    Attributes:
-        negatives: Parts without an answer; 0 for a control that learns from positives alone.
-        positives: Parts with one.
-
-    Example:
-        >>> Ratio.parse("1:4").share, Ratio(2, 1).name, Ratio(2, 1).folder
-        (0.2, '2:1', '2to1')
-    """
-
-    negatives: int
-    positives: int
-
-    @classmethod
-    def parse(cls, text: str) -> Ratio:
-        """From `NEGATIVES:POSITIVES`.
-
-        Raises:
-            UsageError: It is something else, or has no positives.
-        """
-        left, colon, right = text.strip().partition(":")
-        if colon and left.isdecimal() and right.isdecimal() and int(right) > 0:
-            return cls(int(left), int(right))
-        raise UsageError(
-            f"expected a ratio as NEGATIVES:POSITIVES with whole numbers, got {text!r}; such as 1:4"
-        )
-
-    @property
-    def share(self) -> float:
-        """Of negatives, in [0, 1)."""
-        return self.negatives / (self.negatives + self.positives)
-
-    @property
-    def name(self) -> str:
-        """As tables show it."""
-        return f"{self.negatives}:{self.positives}"
-
-    @property
-    def folder(self) -> str:
-        """As it can stand in the name of a folder."""
-        return f"{self.negatives}to{self.positives}"
-
-
-RATIOS = tuple(Ratio.parse(text) for text in ("1:8", "1:4", "1:2", "1:1", "2:1"))
-"""The paper's (arXiv 2512.17495, data-mixture training)."""
-
-
-def parse_ratios(text: str) -> list[Ratio]:
+def sorted_ratios(text: str) -> list[Ratio]:
     """Ratios with commas between them, the fewest negatives first.
 
     Raises:
-        UsageError: One cannot be read, none is left, or one is there twice.
+        UsageError: One cannot be read, or two are the same share.
     """
-    found = [Ratio.parse(part) for part in text.split(",") if part.strip()]
-    found.sort(key=lambda one: one.share)
-    shares = [one.share for one in found]
-    if not found or len(set(shares)) < len(shares):
-        raise UsageError(f"expected ratios that differ, got {text!r}; such as 1:8,1:4,1:2")
+    found = sorted(parse_ratios(text), key=share)
+    if len({share(one) for one in found}) < len(found):
+        raise UsageError(f"expected ratios that differ, got {text}; 1:2 and 2:4 are the same")
     return found
 
 
+def share(ratio: Ratio) -> float:
+    """Of negatives, in [0, 1]."""
+    return ratio.negatives / (ratio.negatives + ratio.positives)
+
+
 def name_of(ratio: Ratio | None) -> str:
-    """Of a column: the ratio, or `untouched`."""
-    return ratio.name if ratio else UNTOUCHED
+    """Of a column: `NEGATIVES:POSITIVES`, or `untouched`."""
+    return f"{ratio.negatives}:{ratio.positives}" if ratio else UNTOUCHED
 
 
 class Exam(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,4 +95,4 @@ class Learner(Protocol):
 
 def model_folder(out: Path, ratio: Ratio | None, seed: int) -> Path:
     """Where a trained model lies."""
-    return out / "models" / f"{ratio.folder if ratio else UNTOUCHED}-seed{seed}"
+    return out / "models" / f"{ratio.name if ratio else UNTOUCHED}-seed{seed}"

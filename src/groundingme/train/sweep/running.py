@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,13 @@ from groundingme.result import Result
 from groundingme.sharding import run_shards
 from groundingme.store import write_atomically
 from groundingme.terminal import say
+from groundingme.train.mixing import Ratio
 from groundingme.train.sweep import advice, reduction, tables
 from groundingme.train.sweep.plan import (
-    UNTOUCHED,
     Domain,
     Exam,
     Job,
     Learner,
-    Ratio,
-    model_folder,
     name_of,
 )
 
@@ -80,9 +78,9 @@ def run(
     learner.check(ratios)
     claim(learner, out)
     for number, group in enumerate(learner.jobs(ratios, seeds)):
-        _work(learner, group, workers if learner.parallel else 1, tell, long=bool(number))
-    results = ask(learner, ratios, seeds, out, workers if learner.parallel else 1, tell)
-    columns = [UNTOUCHED, *(one.name for one in ratios)]
+        _work(learner, group, workers, tell, long=bool(number))
+    results = ask(learner, ratios, seeds, out, tell)
+    columns = [name_of(one) for one in (None, *ratios)]
     reduced = reduction.reduce(columns, seeds, results)
     found = Sweep(
         reduced=reduced,
@@ -148,9 +146,11 @@ def _work(learner: Learner, group: Iterable[Job], workers: int, tell: Tell, *, l
         return
     said = began = time.monotonic()
     spent = 0.0
-    results = run_shards(partial(_worker, learner), left, workers=min(workers, len(left)))
+    results = _results(learner, left, workers)
     with Interruptible(), closing(results):
         for count, (job, result) in enumerate(results, 1):
+            if isinstance(result, Interrupted):
+                raise result
             if isinstance(result, Exception):
                 raise JobError(
                     f"expected {' '.join(job)} to be done, got: {result}; the same command goes "
@@ -167,6 +167,18 @@ def _work(learner: Learner, group: Iterable[Job], workers: int, tell: Tell, *, l
     tell(f"{len(left)} jobs took {duration(spent)} of processor time")
 
 
+def _results(
+    learner: Learner, jobs: Sequence[Job], workers: int
+) -> Generator[tuple[Job, float | Exception], None, None]:
+    make = partial(_worker, learner)
+    if learner.parallel:
+        yield from run_shards(make, jobs, workers=min(workers, len(jobs)))
+        return
+    for job in jobs:
+        # Two may work, so it is in a process of its own, with which its memory ends.
+        yield from run_shards(make, [job], workers=2)
+
+
 # ---- asking
 
 
@@ -175,7 +187,6 @@ def ask(
     ratios: Sequence[Ratio],
     seeds: Sequence[int],
     out: Path,
-    workers: int,
     tell: Tell,
 ) -> dict[Domain, dict[tuple[str, int], list[Result]]]:
     """Results of every domain, column and seed; one a data set.
@@ -201,8 +212,7 @@ def _asked(
     learner: Learner, exam: Exam, dataset: Dataset, ratio: Ratio | None, seed: int, out: Path
 ) -> Result:
     name, options = learner.model(ratio, seed)
-    place = out / "runs" / model_folder(out, ratio, seed).name
-    result = evaluate(name, dataset, limit=exam.limit, out=place, **options)
+    result = evaluate(name, dataset, limit=exam.limit, out=out / "runs", **options)
     if result.interrupted:
         raise Interrupted
     if result.incomplete:

@@ -82,6 +82,8 @@ def arguments(job: Job) -> dict[str, Any]:
         "dataloader_num_workers": options.workers,
         "dataloader_pin_memory": torch.cuda.is_available(),
         "remove_unused_columns": False,
+        # Every row has a picture, so every trained weight is used in every step.
+        "ddp_find_unused_parameters": None if options.vision else False,
     }
 
 

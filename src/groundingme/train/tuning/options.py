@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from groundingme.build.config import allowed
 from groundingme.errors import DataError, UsageError
 from groundingme.registry import unknown
 
@@ -161,15 +162,17 @@ def _check_names(values: Mapping[str, Any], place: str) -> None:
 
 
 def _converted(values: Mapping[str, Any], place: str) -> TuneOptions:
-    try:
-        # YAML takes 1e-5 for text.
-        return msgspec.convert(values, TuneOptions, strict=False)
-    except msgspec.ValidationError as error:
-        said, _, where = str(error).partition(" - at `$.")
-        name = where.rstrip("`").partition("[")[0]
-        if name:
-            said = f"{name}: {said[:1].lower()}{said[1:]}, got {values.get(name)!r}"
-        raise UsageError(f"{place}{said}") from None
+    for field in msgspec.structs.fields(TuneOptions):
+        if field.name not in values:
+            continue
+        try:
+            # YAML takes 1e-5 for text.
+            msgspec.convert(values[field.name], field.type, strict=False)
+        except msgspec.ValidationError:
+            raise UsageError(
+                f"{place}{field.name}: expected {allowed(field.type)}, got {values[field.name]!r}"
+            ) from None
+    return msgspec.convert(values, TuneOptions, strict=False)
 
 
 def _check(options: TuneOptions) -> None:

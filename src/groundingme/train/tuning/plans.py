@@ -21,6 +21,7 @@ from groundingme.train.tuning.base import Base
 from groundingme.train.tuning.memory import Estimate, Shape
 from groundingme.train.tuning.options import TuneOptions
 from groundingme.train.tuning.rows import Row
+from groundingme.train.tuning.watching import is_sharded
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +112,7 @@ def plan(base: str, mixture: str | Path, options: TuneOptions) -> Plan:
     needed = memory.estimate(
         shape, tune=options.tune, bf16=bf16, checkpointing=options.checkpointing,
         batch=options.batch, tokens=tokens, image_tokens=image, gpu=gpu,
-        shards=processes if sharded() else 1,
+        shards=processes if is_sharded() else 1,
     )  # fmt: skip
     free, device = _free()
     return Plan(
@@ -151,12 +152,6 @@ def steps_of(rows: int, options: TuneOptions, processes: int) -> int:
 def is_main() -> bool:
     """Whether this process speaks for all that train together."""
     return int(os.environ.get("RANK", "0")) == 0
-
-
-def sharded() -> bool:
-    """Whether weights are divided among devices, as the launcher's environment says."""
-    flags = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
-    return any(os.environ.get(name, "").lower() in ("true", "1") for name in flags)
 
 
 def _bf16(options: TuneOptions) -> bool:

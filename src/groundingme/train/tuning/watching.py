@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from transformers import TrainerCallback
 
 from groundingme import progress, protocols, rejection
 from groundingme.errors import JobError
-from groundingme.protocols import OUTCOMES, REJECTED, UNPARSED
+from groundingme.protocols import REJECTED, UNPARSED
 from groundingme.schema import Generation, Sample
 from groundingme.store import write_atomically
 from groundingme.train.tuning.base import Base
@@ -27,6 +28,12 @@ WHOLE = "whole"
 """A file in a checkpoint that was written to its end."""
 LONGEST_ANSWER = 128
 """Tokens of an answer; those of a mixture take 30 at most."""
+
+
+def is_sharded() -> bool:
+    """Whether weights are divided among devices, as the launcher's environment says."""
+    flags = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+    return any(os.environ.get(name, "").lower() in ("true", "1") for name in flags)
 
 
 def figures(rows: Sequence[Row], replies: Sequence[str], coords: str) -> dict[str, Any]:
@@ -50,7 +57,6 @@ def figures(rows: Sequence[Row], replies: Sequence[str], coords: str) -> dict[st
     rejected = scores.outcome == REJECTED
     sums = rejection.indicators(scores.negatives, rejected, scores.ious >= 0.5).sum(axis=0)
     unparsed = (scores.outcome == UNPARSED).mean() if rows else math.nan
-    assert len(OUTCOMES) == 4
     return {
         "positives": int((~scores.negatives).sum()),
         "negatives": int(scores.negatives.sum()),
@@ -117,6 +123,7 @@ def _answered(model: Any, processor: Any, rows: Sequence[Row]) -> list[str]:
             top_p=None,
             top_k=None,
             use_cache=True,
+            synced_gpus=is_sharded(),
             pad_token_id=processor.tokenizer.pad_token_id,
         )
     fresh = written[:, inputs["input_ids"].shape[1] :]
@@ -230,9 +237,12 @@ class Watcher(TrainerCallback):
         args, accelerator = self.trainer.args, self.trainer.accelerator
         rank, world = args.process_index, args.world_size
         model = accelerator.unwrap_model(self.trainer.model)
-        own = answers(model, self._base, self._held[rank::world], self._batch)
-        told = gather_object([(rank + world * n, text) for n, text in enumerate(own)])
-        replies = [text for _, text in sorted(told)]
+        # As many for each process: where weights are divided, all of them work on every answer.
+        own = list(range(rank, world * math.ceil(len(self._held) / world), world))
+        asked = [self._held[number % len(self._held)] for number in own]
+        said = answers(model, self._base, asked, self._batch)
+        told = dict(gather_object(list(zip(own, said, strict=True))))
+        replies = [told[number] for number in range(len(self._held))]
         found = figures(self._held, replies, self._coords)
         self.trainer.log(
             {f"held_out_{name}": value for name, value in found.items() if value is not None}
