@@ -473,7 +473,7 @@ def test_the_command(tmp_path: Path) -> None:
     ]  # fmt: skip
     for args, said in (
         (["mix", spec], "expected POSITIVES and NEGATIVES"),
-        (["mix", spec, spec, "-o", out, "--total", "9", "--seed", "3"], "other settings"),
+        (["mix", spec, spec, "-o", out, "--ratio", "1:1", "--seed", "3"], "other settings"),
         (["mix", spec, spec, "-o", out, "--total", "999"], "largest total"),
         (["mix", spec, spec, "--family", "gpt-4o"], "expected --coords"),
         (["mix", spec, spec, "--check", out], "--check alone"),
