@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundingme.cli.options import json_option, print_json, print_table
-from groundingme.errors import MissingDependencyError
+from groundingme.errors import MissingDependencyError, UsageError
 from groundingme.terminal import say
 
 if TYPE_CHECKING:
-    from groundingme.train.sweep.plan import Learner, Ratio
+    from groundingme.train.mixing import Ratio
+    from groundingme.train.sweep.plan import Learner
     from groundingme.train.sweep.running import Sweep
 
 INTERRUPTED = 130
@@ -26,6 +27,15 @@ INTERRUPTED = 130
 @click.option("--ratios", default="1:8,1:4,1:2,1:1,2:1", show_default=True, help="Negatives to positives in training; 0:1 is a control without negatives.")  # fmt: skip  # noqa: E501
 @click.option("--seeds", type=click.IntRange(1), help="Models of each ratio.  [default: 3; 1 with --quick]")  # fmt: skip  # noqa: E501
 @click.option("--max-loss", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Points that positives may lose for a ratio to be recommended.")  # fmt: skip  # noqa: E501
+@click.option("--positives", metavar="DATA", help="Of the mixtures; for any BASE but the built-in one.")  # fmt: skip  # noqa: E501
+@click.option("--negatives", metavar="DATA", help="Of the mixtures.")
+@click.option("--split", help="Of both.  [default: train]")
+@click.option("--negatives-split", help="Of the negatives, where it is another.")
+@click.option("--total", type=click.IntRange(1), help="Samples of each mixture.  [default: as many as there are for every ratio]")  # fmt: skip  # noqa: E501
+@click.option("--config", metavar="FILE", help="YAML or TOML as groundingme train takes it.")
+@click.option("--in-domain", multiple=True, metavar="DATA[@SPLIT]", help="Evaluated; can be repeated.  [default: refcocog@val, refcocog_rej@val]")  # fmt: skip  # noqa: E501
+@click.option("--out-of-domain", multiple=True, metavar="DATA[@SPLIT]", help="Likewise.  [default: groundingme]")  # fmt: skip  # noqa: E501
+@click.option("--limit", type=click.IntRange(1), help="The first N samples of each evaluation.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that train.  [default: one a core]")  # fmt: skip  # noqa: E501
 @click.option("--quick", is_flag=True, help="Very little of everything, to see that it works; the figures mean nothing.")  # fmt: skip  # noqa: E501
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and what is done.")
@@ -40,19 +50,21 @@ def sweep_command(
     quick: bool,
     dry_run: bool,
     as_json: bool,
+    **tuning: Any,
 ) -> None:
     """Train BASE on mixtures of every ratio, evaluate each, and draw what is gained and lost.
 
     BASE builtin/grounder is the built-in grounder's matcher, trained on drawn scenes on any CPU.
-    Ctrl-C loses a minute at most, and the same command goes on.
+    Any other is a Hub id or a folder, tuned on --positives and --negatives. Ctrl-C loses little,
+    and the same command goes on.
     """
     from groundingme.interrupting import Interrupted
     from groundingme.train.sweep import running
-    from groundingme.train.sweep.plan import parse_ratios
+    from groundingme.train.sweep.plan import sorted_ratios
 
-    chosen = parse_ratios(ratios)
+    chosen = sorted_ratios(ratios)
     numbers = list(range(seeds or (1 if quick else 3)))
-    learner = _learner(base, Path(out), quick)
+    learner = _learner(base, Path(out), quick, tuning)
     if dry_run:
         _say_what(learner, chosen, numbers, out)
         return
@@ -67,10 +79,46 @@ def sweep_command(
     _show(found, as_json)
 
 
-def _learner(base: str, out: Path, quick: bool) -> Learner:
-    from groundingme.train.sweep import grounder
+def _learner(base: str, out: Path, quick: bool, tuning: dict[str, Any]) -> Learner:
+    from groundingme.train.sweep.grounder import QUICK, Amount, Grounder
 
-    return grounder.grounder(base, out, quick=quick)
+    if base == Grounder.name:
+        given = [name for name, value in tuning.items() if value]
+        if given:
+            option = given[0].replace("_", "-")
+            raise UsageError(f"expected no --{option} with {base}, which draws its own scenes")
+        return Grounder(out, QUICK if quick else Amount())
+    if base.startswith("builtin/"):
+        raise UsageError(f"expected {Grounder.name}, a Hub id or a folder, got {base!r}")
+    if not tuning["positives"] or not tuning["negatives"]:
+        raise UsageError(
+            f"expected --positives and --negatives to tune {base} on, got none; such as "
+            "--positives refcocog --negatives refcocog_rej"
+        )
+    if quick:
+        raise UsageError(
+            f"expected --quick with {Grounder.name} only; give --total, --limit and --config"
+        )
+    return _tuned(base, out, tuning)
+
+
+def _tuned(base: str, out: Path, tuning: dict[str, Any]) -> Learner:
+    import msgspec
+
+    from groundingme.train.sweep import hub
+    from groundingme.train.sweep.plan import DOMAINS
+    from groundingme.train.tuning.options import load_options
+
+    config = tuning.pop("config")
+    options = msgspec.to_builtins(load_options(config)) if config else {}
+    options.pop("seed", None)
+    limit = tuning.pop("limit")
+    asked = []
+    for domain in DOMAINS:
+        texts = tuning.pop(domain.replace("-", "_")) or hub.EXAMS[domain]
+        asked += hub.exams(domain, texts, limit)
+    tuning["split"] = tuning["split"] or "train"
+    return hub.Tuned(base=base, out=out, options=options, asked=asked, **tuning)
 
 
 def _say_what(learner: Learner, ratios: list[Ratio], seeds: list[int], out: str) -> None:
