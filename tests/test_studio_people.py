@@ -153,7 +153,8 @@ def test_roles(make_app: MakeApp) -> None:
             ("POST", "/api/items/1/decision", {"version": 0, "accept": False}),
             ("GET", "/api/projects/1/export", None),
             ("GET", "/api/projects/1/items.csv", None),
-            ("GET", "/api/projects/1/next?status=annotated", None),
+            ("POST", "/api/projects/1/assign", {"person": 2}),
+            ("POST", "/api/projects/1/take-back", {"person": 2}),
         ):
             answer = client.request(method, path, json=body)
             assert (answer.status_code == 200) is allowed, (path, answer.text)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -113,6 +114,8 @@ def build_folder(data: Path, photos: Path | None = None) -> Path:
         (work / name).mkdir(parents=True)
         tables.write(work / name / "00000.parquet", targets, Target)
         (work / name / "done").write_text("1")
+        told = {"stage": name[3:9], "options": {"models": ["a", "b"]} if "verify" in name else {}}
+        (work / name / "stage.json").write_bytes(msgspec.json.encode(told))
     (work / "12-publish-0a1b2c3d").mkdir()
     (work / "build.json").write_text("{}")
     return work
@@ -449,6 +452,84 @@ def test_nobody_gets_what_another_has(make_app: MakeApp, database_url: str) -> N
     for one in threads:
         one.join()
     assert sorted(given) == list(range(1, 13))
+
+
+def test_items_are_given_by_name(
+    make_app: MakeApp, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come first, stay past the lease, and go no further than the overlap."""
+    app = make_app(database=database_url)
+    ann, bob, cleo = (enter(app, name) for name in ("Ann", "Bob", "Cleo"))
+    made(ann)
+    kinds = [one["subtask_l1"] for one in ann.get("/api/projects/1/queue").json()["items"]]
+    wanted = [n for n, kind in enumerate(kinds, 1) if kind == "Spatial"][:2]
+    assert len(wanted) == 2
+    bobs = bob.get("/api/session").json()["person"]["id"]
+    body = {"person": bobs, "count": 2}
+    given = ann.post("/api/projects/1/assign?l1=Spatial", json=body).json()
+    assert given == {"given": 2}
+    monkeypatch.setattr("groundingme.studio.queue.LEASE", timedelta(0))
+    first = bob.get("/api/projects/1/next").json()["item"]
+    assert first["id"] == wanted[0]
+    assert [one["name"] for one in first["assigned"]] == ["Bob"]
+    mine = bob.get("/api/projects/1/queue?mine=1").json()["items"]
+    assert [one["id"] for one in mine] == wanted
+    taken = {cleo.get(f"/api/projects/1/next?after={n}").json()["item"]["id"] for n in range(1, 12)}
+    assert not taken & set(wanted)
+    # Cleo's are nobody's: one person an item, but hers are named now.
+    body = {"person": cleo.get("/api/session").json()["person"]["id"]}
+    assert ann.post("/api/projects/1/assign?l1=Spatial", json=body).json()["given"] == (
+        kinds.count("Spatial") - 2
+    )
+    save(bob, wanted[0], 0, document(first))
+    assert ann.post("/api/projects/1/take-back", json={"person": bobs}).json() == {"taken": 1}
+    assert bob.get("/api/projects/1/queue?mine=1").json()["total"] == 1
+    assert ann.post("/api/projects/1/assign", json={"person": 99}).status_code == 404
+
+
+def test_flags_are_found(make_app: MakeApp, database_url: str) -> None:
+    """By everybody; in a blind project an annotator finds their own alone."""
+    app = make_app(database=database_url)
+    ann, bob = enter(app, "Ann"), enter(app, "Bob")
+    made(ann)
+    made(ann, overlap=2, blind=True)
+    give_role(ann, bob, "annotator")
+    for id in (3, 5, 15, 17):
+        one = item(ann, id)
+        assert save(ann, id, 0, document(one, flag=True)).status_code == 200
+    one = item(bob, 16)
+    assert save(bob, 16, 0, document(one, flag=True)).status_code == 200
+
+    def flagged(who: TestClient, project: int) -> list[int]:
+        told = who.get(f"/api/projects/{project}/queue?flag=1").json()
+        assert told["total"] == len(told["items"])
+        assert all(one["flag"] for one in told["items"])
+        return [one["id"] for one in told["items"]]
+
+    assert flagged(bob, 1) == [3, 5]
+    assert flagged(ann, 2) == [15, 16, 17]
+    assert flagged(bob, 2) == [16]
+    after = ann.get("/api/projects/1/next?flag=1&after=3").json()["item"]
+    assert after["id"] == 5
+    assert ann.get("/api/projects/1/next?flag=1&after=5").json()["item"]["id"] == 3
+    version = item(ann, 3)["mine"]["version"]
+    assert save(ann, 3, version, document(item(ann, 3), flag=False)).status_code == 200
+    assert flagged(ann, 1) == [5]
+
+
+def test_next_follows_the_queue(make_app: MakeApp, database_url: str) -> None:
+    app = make_app(database=database_url)
+    ann = enter(app, "Ann")
+    made(ann)
+    query = "l1=Discriminative&status=open"
+    listed = [one["id"] for one in ann.get(f"/api/projects/1/queue?{query}").json()["items"]]
+    assert len(listed) > 1
+    seen, after = [], 0
+    for _ in listed:
+        place = f"&after={after}" if after else ""
+        after = ann.get(f"/api/projects/1/next?{query}{place}").json()["item"]["id"]
+        seen.append(after)
+    assert seen == listed
 
 
 def test_what_nobody_begins_goes_to_another(
@@ -789,7 +870,15 @@ def test_publishing(make_app: MakeApp, tmp_path: Path) -> None:
         {"kind": "Appearance", "before": "red", "after": "blue", "by": "people"}
     ]
     assert "Ann" not in b"".join(lines).decode()
-    assert "people" in (Path(told["folder"]) / "README.md").read_text()
+    card = (Path(told["folder"]) / "README.md").read_text()
+    # The stages that made the proposals, what they turned down, their settings; then the people.
+    rows = re.findall(r"^\| (select|verify|people) \| (\d+) \| (.*) \|$", card, re.MULTILINE)
+    assert rows == [
+        ("select", "1", ""),
+        ("verify", "4", "1 no-rule, 1 failed"),
+        ("people", "2", ""),
+    ]
+    assert '"models": [' in card
 
 
 def test_nothing_to_publish(make_app: MakeApp) -> None:

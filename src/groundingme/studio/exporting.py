@@ -234,15 +234,15 @@ def publish_project(
     total = len(made) + sum(left_out.values())
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", options.name).strip("-.")[:60] or "data"
     folder = settings.home / "published" / f"{project.id}-{slug}"
-    history = {
+    history = [*project.notes.get("history", ()), {
         "stage": "people", "options": {"overlap": project.overlap, "blind": project.blind},
         "records": total, "goes_on": len(made), "reasons": left_out, "boxes": {},
-    }  # fmt: skip
+    }]  # fmt: skip
     with kept(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(folder / ".lock", timeout=0):
-            after = publish(made, options, Context(folder, history=lambda: [history]))
+            after = publish(made, options, Context(folder, history=lambda: history))
             _add_people(folder / DATA / "provenance.jsonl", found)
     except filelock.Timeout:
         raise ApiError(409, "busy", "expected a project that is not being published") from None

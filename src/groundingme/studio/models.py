@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, MetaData, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Document = dict[str, Any]
@@ -100,6 +100,7 @@ class Item(Base):
     order: Mapped[int]
     status: Mapped[str] = mapped_column(String(20), default="open")
     version: Mapped[int] = mapped_column(default=0)
+    flagged: Mapped[bool] = mapped_column(default=False, server_default=false())
     label: Mapped[str] = mapped_column(default="")
     subtask_l1: Mapped[str] = mapped_column(default="")
     subtask_l2: Mapped[str] = mapped_column(default="")
@@ -123,7 +124,7 @@ class Annotation(Base):
 
 
 class Assignment(Base):
-    """An item that was given to a person."""
+    """An item that was given to a person: by the queue, or by `given_by`."""
 
     __tablename__ = "assignment"
     __table_args__ = (UniqueConstraint("item_id", "person_id"),)
@@ -132,6 +133,7 @@ class Assignment(Base):
     item_id: Mapped[int] = mapped_column(ForeignKey("item.id"))
     person_id: Mapped[int] = mapped_column(ForeignKey("person.id"), index=True)
     created: Mapped[str] = mapped_column(String(40))
+    given_by: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
 
 
 class Visit(Base):

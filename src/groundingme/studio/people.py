@@ -34,7 +34,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from groundingme.errors import UsageError
 from groundingme.studio import models
 from groundingme.studio.database import Database, now
-from groundingme.studio.errors import ApiError
+from groundingme.studio.errors import ApiError, not_found
 from groundingme.studio.settings import Settings
 
 ROLES = ("annotator", "reviewer", "admin")
@@ -120,6 +120,18 @@ def give_token(database: Database, name: str, role: str | None = None) -> str:
 def named(session: orm.Session, name: str) -> models.Person | None:
     """The person of that name."""
     return session.scalar(sa.select(models.Person).where(models.Person.name == name.strip()))
+
+
+def active(session: orm.Session, id: int) -> Person:
+    """Somebody who may work here.
+
+    Raises:
+        ApiError: 404 where there is none.
+    """
+    found = session.get(models.Person, id)
+    if found is None or not found.active:
+        raise not_found("an active person", str(id))
+    return Person(found.id, found.name, found.role)
 
 
 def add(session: orm.Session, name: str, role: str, *, by: int | None) -> models.Person:

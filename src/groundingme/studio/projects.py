@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import orm
 
@@ -51,7 +52,7 @@ def create(
             source=source,
             overlap=overlap,
             blind=blind,
-            notes={"left_out": found.left_out},
+            notes={"left_out": found.left_out, "history": msgspec.to_builtins(found.history)},
             created=now(),
             created_by=who.id,
         )
@@ -59,13 +60,18 @@ def create(
         session.flush()
         add_items(session, one, targets)
         told = {"name": name, "source": source, "overlap": overlap, "blind": blind}
-        session.add(
-            Event(
-                time=now(), person_id=who.id, project_id=one.id, kind="create",
-                subject="project", after=told,
-            )
-        )  # fmt: skip
+        tell(session, one, who, "create", told)
         return one.id
+
+
+def tell(session: orm.Session, one: Project, who: Person, kind: str, after: dict[str, Any]) -> None:
+    """Notes in the audit trail what was done with a project."""
+    session.add(
+        Event(
+            time=now(), person_id=who.id, project_id=one.id, kind=kind, subject="project",
+            after=after,
+        )
+    )  # fmt: skip
 
 
 def add_items(session: orm.Session, one: Project, targets: list[dict[str, Any]]) -> list[int]:

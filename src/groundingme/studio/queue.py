@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -57,40 +57,61 @@ def shown_status(project: Project, who: Person) -> sa.ColumnElement[str]:
     )
 
 
+class Filter(NamedTuple):
+    """Which items of a project; what is empty leaves all.
+
+    Attributes:
+        status: As the person may see it.
+        l1: Category as proposed.
+        l2: Subtask as proposed.
+        label: Class as proposed.
+        mine: Given to the person, or begun by them.
+        flag: Flagged for a reviewer; in a blind project, before it is decided, by the person.
+    """
+
+    status: str = ""
+    l1: str = ""
+    l2: str = ""
+    label: str = ""
+    mine: bool = False
+    flag: bool = False
+
+
+def shown_flag(project: Project, who: Person) -> sa.ColumnElement[bool]:
+    """Whether an item is flagged, as a person may see it. See `shown_status`."""
+    if not project.blind or who.may("reviewer"):
+        return Item.flagged.expression
+    own = sa.func.coalesce(Annotation.document["flag"].as_boolean(), sa.false())
+    return sa.case((Item.status.in_(DECIDED), Item.flagged), else_=own)
+
+
 def listed(
     session: orm.Session,
     project: Project,
     who: Person,
+    asked: Filter,
     *,
-    mine: bool = False,
-    status: str = "",
-    l1: str = "",
-    l2: str = "",
-    label: str = "",
     offset: int = 0,
     limit: int = 200,
-) -> tuple[list[tuple[Item, str, str | None]], int]:
-    """Items with their status and the state of the person's own annotation; and how many."""
-    shown = shown_status(project, who)
-    columns: Any = (Item, shown, Annotation.state)
-    wanted = _mine(sa.select(*columns), who).where(Item.project_id == project.id)
-    if mine:
-        wanted = wanted.where(sa.or_(Annotation.id.is_not(None), _given(who)))
-    if status:
-        wanted = wanted.where(shown == status)
-    for column, value in ((Item.subtask_l1, l1), (Item.subtask_l2, l2), (Item.label, label)):
-        if value and project.kind != "presence":
-            wanted = wanted.where(column == value)
-    total = session.scalar(sa.select(sa.func.count()).select_from(wanted.subquery())) or 0
+) -> tuple[list[tuple[Item, str, str | None, bool]], int]:
+    """Items, their status, the state of the person's own annotation, whether they are flagged.
+
+    Returns:
+        Those of one page, and how many there are.
+    """
+    columns: Any = (Item, shown_status(project, who), Annotation.state, shown_flag(project, who))
+    wanted = _filtered(sa.select(*columns), project, who, asked)
+    ids = _filtered(sa.select(Item.id), project, who, asked)
+    total = session.scalar(sa.select(sa.func.count()).select_from(ids.subquery())) or 0
     rows = session.execute(wanted.order_by(Item.order).offset(offset).limit(limit))
-    return [(one, said, state) for one, said, state in rows], total
+    return [(one, said, state, bool(flag)) for one, said, state, flag in rows], total
 
 
 def following(
-    session: orm.Session, project: Project, status: str, after: int | None
+    session: orm.Session, project: Project, who: Person, asked: Filter, after: int | None
 ) -> Item | None:
-    """The next item of a status, for reviewers; after the last comes the first."""
-    wanted = sa.select(Item).where(Item.project_id == project.id, Item.status == status)
+    """The next item of those asked for, given to nobody; after the last comes the first."""
+    wanted = _filtered(sa.select(Item), project, who, asked)
     return _one(session, wanted, _order(session, project, after), after)
 
 
@@ -132,7 +153,10 @@ def _fresh(
     taken = (
         sa.select(sa.func.count())
         .select_from(Assignment)
-        .where(Assignment.item_id == Item.id, sa.or_(Assignment.created > since, begun))
+        .where(
+            Assignment.item_id == Item.id,
+            sa.or_(Assignment.created > since, Assignment.given_by.is_not(None), begun),
+        )
         .correlate(Item)
         .scalar_subquery()
     )
@@ -147,9 +171,64 @@ def _fresh(
     return found
 
 
-def assign(session: orm.Session, item_id: int, person_id: int) -> None:
-    """Notes that an item was given to a person, if it was not before."""
-    _upsert(session, Assignment, {"item_id": item_id, "person_id": person_id}, created=now())
+def assign(session: orm.Session, item_id: int, person_id: int, given_by: int | None = None) -> None:
+    """Notes that an item was given to a person, by the queue or by somebody."""
+    key = {"item_id": item_id, "person_id": person_id}
+    _upsert(session, Assignment, key, created=now(), given_by=given_by)
+
+
+def give(
+    session: orm.Session, project: Project, to: Person, by: Person, asked: Filter, count: int
+) -> int:
+    """Gives a person the first items that are open and still want somebody; how many it were.
+
+    Unlike those that the queue hands out, they stay theirs until they are taken back.
+
+    Args:
+        session: Of `Database.write`.
+        project: Its row is locked, so that no item is given away twice.
+        to: Who is to annotate.
+        by: Who says so.
+        asked: Which items, as `by` sees them.
+        count: How many at most.
+    """
+    session.execute(sa.select(Project.id).where(Project.id == project.id).with_for_update())
+    others = (
+        sa.select(sa.func.count())
+        .select_from(Assignment)
+        .where(Assignment.item_id == Item.id, Assignment.person_id != to.id)
+        .correlate(Item)
+        .scalar_subquery()
+    )
+    named = sa.exists().where(
+        Assignment.item_id == Item.id,
+        Assignment.person_id == to.id,
+        Assignment.given_by.is_not(None),
+    )
+    begun = sa.exists().where(Annotation.item_id == Item.id, Annotation.person_id == to.id)
+    wanted = (
+        _filtered(sa.select(Item.id), project, by, asked)
+        .where(Item.status == "open", others < project.overlap, ~named)
+        .where(~begun.correlate(Item))
+    )
+    found = session.scalars(wanted.order_by(Item.order).limit(count)).all()
+    for id in found:
+        assign(session, id, to.id, by.id)
+    return len(found)
+
+
+def take_back(session: orm.Session, project: Project, person_id: int) -> int:
+    """Takes back what a person was given and did not begin; how many it were."""
+    begun = sa.exists().where(
+        Annotation.item_id == Assignment.item_id, Annotation.person_id == person_id
+    )
+    theirs = sa.select(Item.id).where(Item.project_id == project.id)
+    done: Any = session.execute(
+        sa.delete(Assignment)
+        .where(Assignment.person_id == person_id, Assignment.item_id.in_(theirs), ~begun)
+        .execution_options(synchronize_session=False)
+    )
+    return int(done.rowcount)
 
 
 def assigned(session: orm.Session, items: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
@@ -181,6 +260,23 @@ def present(session: orm.Session, item_id: int, who: Person) -> list[dict[str, A
         .order_by(PersonRow.name)
     )
     return [{"id": id, "name": name, "seen": seen} for id, name, seen in rows]
+
+
+def _filtered(
+    wanted: sa.Select[Any], project: Project, who: Person, asked: Filter
+) -> sa.Select[Any]:
+    wanted = _mine(wanted, who).where(Item.project_id == project.id)
+    if asked.mine:
+        wanted = wanted.where(sa.or_(Annotation.id.is_not(None), _given(who)))
+    if asked.status:
+        wanted = wanted.where(shown_status(project, who) == asked.status)
+    if asked.flag:
+        wanted = wanted.where(shown_flag(project, who))
+    proposed = (Item.subtask_l1, asked.l1), (Item.subtask_l2, asked.l2), (Item.label, asked.label)
+    for column, value in proposed:
+        if value and project.kind != "presence":
+            wanted = wanted.where(column == value)
+    return wanted
 
 
 def _mine(wanted: sa.Select[Any], who: Person) -> sa.Select[Any]:

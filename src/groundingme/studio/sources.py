@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ import msgspec
 
 from groundingme import files, images
 from groundingme.build import tables
-from groundingme.build.folders import DONE
 from groundingme.build.records import Target
 from groundingme.build.sources import SourceOptions, list_pictures, locate, place
 from groundingme.datasets import FORMATS, load_dataset
@@ -29,13 +27,13 @@ from groundingme.errors import DataError, GroundingMEError, ImageError
 from groundingme.images import FileImage
 from groundingme.schema import ImageSource, Sample
 from groundingme.store import write_atomically
+from groundingme.studio import builds
 from groundingme.studio.errors import ApiError, not_found
 from groundingme.studio.settings import Settings
 
 WITH_TARGETS = ("select", "describe", "negatives", "verify")
 """Stages of a build that hold targets. What `publish` turned down, people may still put right."""
 
-_STAGE = re.compile(r"(\d\d)-([a-z]+)-[0-9a-f]+")
 _TABLES = (".parquet", ".jsonl", ".ndjson", ".json", ".tsv", ".csv", ".p")
 _HEAD = 2**18
 """First bytes of a file, in which a picture's size is looked for."""
@@ -46,15 +44,18 @@ class Found(NamedTuple):
     """What a source holds.
 
     Attributes:
-        kind: `build` where items have proposals, `images` where they are whole pictures.
+        kind: `build` where items are proposals, `data` where they are samples of a data set,
+            `images` where they are whole pictures.
         targets: One an item: the fields of a `Target`; `box` is None where there is none yet, and
             `absent` says whether nothing matches the description.
         left_out: How many records are no items, by reason.
+        history: Of a build, what each of its stages was told and what became of its records.
     """
 
     kind: str
     targets: list[dict[str, Any]]
     left_out: dict[str, int]
+    history: Sequence[dict[str, Any]] = ()
 
 
 def read(settings: Settings, source: str, kind: str = "") -> Found:
@@ -135,16 +136,12 @@ def _kept(settings: Settings) -> Path:
 
 def _last_stage(work: Path) -> Path | None:
     """The folder of the last finished stage with targets; of two settings, the newer."""
-    found = []
-    for folder in work.iterdir():
-        match = _STAGE.fullmatch(folder.name)
-        if match and match[2] in WITH_TARGETS and (folder / DONE).is_file():
-            found.append((int(match[1]), (folder / DONE).stat().st_mtime_ns, folder))
+    found = [folder for _, name, folder in builds.stages(work) if name in WITH_TARGETS]
     if not found and (work / "build.json").is_file():
         raise DataError(
             f"expected targets in the build {work.name}, got none; run it up to select first"
         )
-    return max(found)[2] if found else None
+    return found[-1] if found else None
 
 
 def _build(folder: Path) -> Found:
@@ -157,7 +154,8 @@ def _build(folder: Path) -> Found:
             else:
                 left_out[one.fate or "failed"] += 1
     targets.sort(key=lambda one: -one["rank"])
-    return Found("build", _some(targets, folder.name, left_out), dict(left_out))
+    some = _some(targets, folder.name, left_out)
+    return Found("build", some, dict(left_out), builds.history(folder))
 
 
 def _as_dict(target: Target, *, absent: bool) -> dict[str, Any]:
@@ -189,7 +187,7 @@ def _samples(settings: Settings, source: str) -> Found:
             left_out[error.kind] += 1
             continue
         targets.append(_of_sample(one, where, size))
-    return Found("build", _some(targets, source, left_out), dict(left_out))
+    return Found("data", _some(targets, source, left_out), dict(left_out))
 
 
 def _of_sample(sample: Sample, where: str, size: tuple[int, int]) -> dict[str, Any]:

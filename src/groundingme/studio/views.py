@@ -48,7 +48,7 @@ def names(session: orm.Session) -> dict[int, str]:
 
 
 def light(
-    one: Item, status: str, mine: str | None, pictures: Pictures, kind: str
+    one: Item, status: str, mine: str | None, flag: bool, pictures: Pictures, kind: str
 ) -> dict[str, Any]:
     """An item in a list."""
     told = {
@@ -56,6 +56,7 @@ def light(
         "picture": pictures.key(PICTURE, str(one.id)),
         "status": status,
         "mine": mine,
+        "flag": flag,
         "order": one.order,
         "description": one.target["description"],
         "width": one.target["width"],

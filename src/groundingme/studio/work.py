@@ -252,6 +252,7 @@ class Desk:
 
     def _refresh(self) -> None:
         self.item.status = status(self.project, self.item, self.everybody)
+        self.item.flagged = any(one.document["flag"] for one in self.everybody)
 
     def _saved(self, one: Annotation) -> dict[str, Any]:
         return {"version": one.version, "state": one.state, "status": self.item.status}

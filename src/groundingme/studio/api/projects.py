@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 from starlette.background import BackgroundTask
@@ -35,6 +35,20 @@ Status = Literal["", "open", "annotated", "conflict", "accepted", "rejected", "s
 After = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 
 
+async def _asked(
+    status: Status = "",
+    l1: Word = "",
+    l2: Word = "",
+    label: Word = "",
+    mine: bool = False,
+    flag: bool = False,
+) -> queue.Filter:
+    return queue.Filter(status, l1, l2, label, mine, flag)
+
+
+Asked = Annotated[queue.Filter, Depends(_asked)]
+
+
 class NewProject(BaseModel):
     """What to make a project of.
 
@@ -45,7 +59,7 @@ class NewProject(BaseModel):
 
     name: Name
     source: Text
-    kind: Literal["", "build", "images", "presence"] = ""
+    kind: Literal["", "build", "data", "images", "presence"] = ""
     overlap: Annotated[int, Field(ge=1, le=20)] = 1
     blind: bool = False
 
@@ -84,11 +98,7 @@ def get_queue(
     id: Id,
     request: Request,
     parts: Parts,
-    mine: bool = False,
-    status: Status = "",
-    l1: Word = "",
-    l2: Word = "",
-    label: Word = "",
+    asked: Asked,
     offset: Offset = 0,
     limit: Limit = 200,
 ) -> dict[str, Any]:
@@ -96,36 +106,63 @@ def get_queue(
     who = people.person(request)
     with parts.database.session() as session:
         project = projects.find(session, id)
-        rows, total = queue.listed(
-            session, project, who, mine=mine, status=status, l1=l1, l2=l2, label=label,
-            offset=offset, limit=limit,
-        )  # fmt: skip
-        items = [
-            views.light(one, said, state, parts.pictures, project.kind) for one, said, state in rows
-        ]
+        rows, total = queue.listed(session, project, who, asked, offset=offset, limit=limit)
+        items = [views.light(*row, parts.pictures, project.kind) for row in rows]
         return {"items": items, "total": total}
 
 
 @router.get("/projects/{id}/next")
 def get_next(
-    id: Id, request: Request, parts: Parts, after: After = None, status: Status = ""
+    id: Id, request: Request, parts: Parts, asked: Asked, after: After = None
 ) -> dict[str, Any]:
     """The next item for me, noted as mine; `{"item": null}` where nothing is left.
 
-    With `status`, which reviewers may give, the next one of that status, given to nobody.
+    With filters, the next one of the queue with these filters, given to nobody.
     """
     who = people.person(request)
-    give = not parts.settings.readonly and not status
+    filtered = any(asked)
+    give = not parts.settings.readonly and not filtered
     with parts.database.write() if give else parts.database.session() as session:
         project = projects.find(session, id)
-        if status:
-            people.person(request, "reviewer")
-            found = queue.following(session, project, status, after)
+        if filtered:
+            found = queue.following(session, project, who, asked, after)
         else:
             found = queue.take(session, project, who, after, give=give)
         if found is None:
             return {"item": None}
         return {"item": views.Sight(session, found, who).document(parts.pictures)}
+
+
+class Assignment(BaseModel):
+    """Whom to give items to, and how many; which of them is said as for the queue."""
+
+    person: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    count: Annotated[int, Field(ge=1, le=10_000)] = 10_000
+
+
+@router.post("/projects/{id}/assign")
+def post_assign(
+    id: Id, body: Assignment, request: Request, parts: Parts, asked: Asked
+) -> dict[str, Any]:
+    """Gives a person the first open items that still want somebody; they stay theirs."""
+    who = people.person(request, "reviewer")
+    with parts.database.write() as session:
+        project = projects.find(session, id)
+        to = people.active(session, body.person)
+        given = queue.give(session, project, to, who, asked, body.count)
+        projects.tell(session, project, who, "assign", {"person": to.id, "given": given})
+        return {"given": given}
+
+
+@router.post("/projects/{id}/take-back")
+def post_take_back(id: Id, body: Assignment, request: Request, parts: Parts) -> dict[str, Any]:
+    """Takes back all that a person was given and did not begin."""
+    who = people.person(request, "reviewer")
+    with parts.database.write() as session:
+        project = projects.find(session, id)
+        taken = queue.take_back(session, project, body.person)
+        projects.tell(session, project, who, "take-back", {"person": body.person, "taken": taken})
+        return {"taken": taken}
 
 
 @router.get("/projects/{id}/dashboard")

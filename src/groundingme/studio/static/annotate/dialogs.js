@@ -1,7 +1,7 @@
-// Import, export and publish.
+// Assign, import, export and publish.
 import { html, useState } from "../core/dom.js";
-import { at, query, send } from "../core/api.js";
-import { plural } from "../core/format.js";
+import { at, query, send, useGet } from "../core/api.js";
+import { number, plural } from "../core/format.js";
 import { Dialog } from "../components/help.js";
 import { ErrorBanner } from "../components/notice.js";
 
@@ -99,6 +99,40 @@ export function PublishDialog({ project, close }) {
         <${ErrorBanner} error=${error} />
         ${answer && html`<div role="status"><p>${plural(answer.samples, "sample")} published.${counted(answer.left_out) && ` Left out: ${counted(answer.left_out)}.`}</p><pre>${answer.folder}</pre></div>`}
         <button class="main" type="submit" disabled=${busy}>${busy ? "Writing …" : "Publish"}</button>
+      </form>
+    </${Dialog}>`;
+}
+
+/** Gives items of the list that is shown to somebody, or takes them back. */
+export function AssignDialog({ project, filters, total, close, done }) {
+  const people = useGet("/api/people?limit=1000");
+  const [person, setPerson] = useState("");
+  const [count, setCount] = useState(Math.min(Math.max(total, 1), 100));
+  const [error, setError] = useState(null);
+  const [said, setSaid] = useState("");
+  const ask = (path, body, tell) => async (event) => {
+    event.preventDefault();
+    try {
+      setSaid(tell(await send("POST", path, { person: Number(person), ...body })));
+      setError(null);
+      done();
+    } catch (failed) {
+      setError(failed);
+    }
+  };
+  const give = ask(`${at`/api/projects/${project}/assign`}${query(filters)}`, { count }, ({ given }) => `${plural(given, "item")} given.`);
+  const back = ask(at`/api/projects/${project}/take-back`, {}, ({ taken }) => `${plural(taken, "item")} taken back.`);
+  return html`
+    <${Dialog} title="Assign" close=${close}>
+      <form class="an-new" onSubmit=${give}>
+        <p>Gives somebody the first open items of the list that is shown (${number(total)}, with its filters). They stay theirs until they are taken back; what is done, or has enough people, is passed over.</p>
+        <label class="field">Who<select name="person" required value=${person} onChange=${(event) => setPerson(event.target.value)}>
+          <option value=""></option>${(people.data?.items ?? []).filter((one) => one.active).map((one) => html`<option value=${one.id}>${one.name}</option>`)}</select></label>
+        <label class="field">How many<input name="count" type="number" min="1" max="10000" required value=${count} onInput=${(event) => setCount(Number(event.target.value))} /></label>
+        <${ErrorBanner} error=${error ?? people.error} />
+        ${said && html`<p role="status" data-said>${said}</p>`}
+        <div class="an-row"><button class="main" type="submit" disabled=${!person} data-act="give">Give</button>
+          <button type="button" disabled=${!person} onClick=${back} data-act="take-back" title="What was not begun">Take back</button></div>
       </form>
     </${Dialog}>`;
 }

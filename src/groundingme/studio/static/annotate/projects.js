@@ -10,7 +10,8 @@ import { Empty, ErrorBanner, Loading, useTitle } from "../components/notice.js";
 import { Counts } from "./counts.js";
 
 export const KINDS = {
-  build: "From a build or a data set",
+  build: "From a build",
+  data: "From a data set",
   images: "Pictures without proposals",
   presence: "Does anything match?",
 };

@@ -9,7 +9,7 @@ import { Key } from "../components/help.js";
 import { ErrorBanner, Loading, say, useTitle } from "../components/notice.js";
 import { thumb } from "../components/viewer.js";
 import { Counts, STATUSES } from "./counts.js";
-import { ExportDialog, ImportDialog, PublishDialog } from "./dialogs.js";
+import { AssignDialog, ExportDialog, ImportDialog, PublishDialog } from "./dialogs.js";
 import { nextToReview } from "./review.js";
 import { KINDS, SUBTASKS } from "./subtasks.js";
 import { following, itemAddress } from "./walk.js";
@@ -22,7 +22,7 @@ export default function QueuePage({ parts, query, search }) {
   const { person } = useSession();
   const about = useGet(at`/api/projects/${project}`);
   const offset = Math.max(Number(query.get("offset")) || 0, 0);
-  const filters = Object.fromEntries(["status", "l1", "l2", "label", "mine"].map((name) => [name, query.get(name) ?? ""]));
+  const filters = Object.fromEntries(["status", "l1", "l2", "label", "mine", "flag"].map((name) => [name, query.get(name) ?? ""]));
   const list = useGet(`${at`/api/projects/${project}/queue`}${queryOf({ ...filters, offset, limit: PAGE })}`);
   const [dialog, setDialog] = useState("");
   const [problem, setProblem] = useState(null);
@@ -34,7 +34,7 @@ export default function QueuePage({ parts, query, search }) {
   const items = list.data?.items ?? [];
   const total = list.data?.total ?? 0;
 
-  const filterQuery = queryOf({ ...filters, mine: "" });
+  const filterQuery = queryOf(filters);
   const open = (item) => navigate(itemAddress(project, item.id, filterQuery, reviews && needsReview(item) ? "review" : "items"));
   const start = async () => {
     if (presence) { navigate(`/projects/${encodeURIComponent(project)}/match`); return; }
@@ -48,8 +48,8 @@ export default function QueuePage({ parts, query, search }) {
   };
   const review = async () => {
     try {
-      const first = await nextToReview(project);
-      if (first) navigate(itemAddress(project, first, "", "review"));
+      const first = await nextToReview(project, null, filterQuery);
+      if (first) navigate(itemAddress(project, first, filterQuery, "review"));
       else setProblem({ message: "Nothing waits for a review." });
     } catch (error) {
       setProblem(error);
@@ -81,6 +81,7 @@ export default function QueuePage({ parts, query, search }) {
         <button type="button" class="main" onClick=${start} disabled=${!person} data-act="start">${presence ? "Answer" : "Annotate"} <${Key} name="Enter" /></button>
         ${reviews && !presence && html`<button type="button" onClick=${review} data-act="review">Review <${Key} name="r" /></button>`}
         ${(reviews || !about.data?.blind) && html`<a class="button" href=${`/projects/${encodeURIComponent(project)}/dashboard`}>Dashboard <${Key} name="b" /></a>`}
+        ${reviews && html`<button type="button" onClick=${() => setDialog("assign")}>Assign</button>`}
         ${reviews && html`<button type="button" onClick=${() => setDialog("import")}>Import</button>`}
         ${reviews && html`<button type="button" onClick=${() => setDialog("export")}>Export</button>`}
         ${reviews && !presence && html`<button type="button" onClick=${() => setDialog("publish")}>Publish</button>`}
@@ -94,6 +95,7 @@ export default function QueuePage({ parts, query, search }) {
           ${SUBTASK_NAMES.map(([l1, l2]) => html`<option value=${`${l1}/${l2}`}>${subtask(l1, l2)}</option>`)}</select></label>
         <label class="field">Class<input value=${filters.label} onChange=${pick("label")} placeholder="any" /></label>
         <label class="choice"><input type="checkbox" checked=${filters.mine === "1"} onChange=${(event) => setQuery({ mine: event.target.checked ? "1" : "", offset: "" })} /> Only mine</label>
+        <label class="choice"><input type="checkbox" checked=${filters.flag === "1"} onChange=${(event) => setQuery({ flag: event.target.checked ? "1" : "", offset: "" })} /> Only flagged</label>
         <span class="end soft">${number(total)} items</span>
       </div>
       ${list.loading && html`<${Loading} />`}
@@ -102,6 +104,7 @@ export default function QueuePage({ parts, query, search }) {
       ${total > PAGE && html`<div class="an-row an-end"><button type="button" disabled=${offset === 0} onClick=${() => turn(-1)}>Before <${Key} name="[" /></button>
         <span class="soft">${number(offset + 1)} to ${number(Math.min(offset + PAGE, total))} of ${number(total)}</span>
         <button type="button" disabled=${offset + PAGE >= total} onClick=${() => turn(1)}>After <${Key} name="]" /></button></div>`}
+      ${dialog === "assign" && html`<${AssignDialog} project=${project} filters=${filters} total=${total} close=${() => setDialog("")} done=${() => { list.reload(); }} />`}
       ${dialog === "import" && html`<${ImportDialog} project=${project} close=${() => setDialog("")} done=${() => { setDialog(""); list.reload(); about.reload(); }} />`}
       ${dialog === "export" && html`<${ExportDialog} project=${project} close=${() => setDialog("")} />`}
       ${dialog === "publish" && html`<${PublishDialog} project=${project} close=${() => setDialog("")} />`}
@@ -118,7 +121,7 @@ function ItemCard({ item, chosen, href }) {
           ${item.box && item.width && html`<svg viewBox=${`0 0 ${item.width} ${item.height}`} aria-hidden="true"><rect x=${item.box[0]} y=${item.box[1]}
             width=${item.box[2] - item.box[0]} height=${item.box[3] - item.box[1]} /></svg>`}</span>
         <span class="an-about">
-          <span class="an-row"><i class=${`an-dot an-fill-${item.status}`} aria-hidden="true"></i><small>${STATUSES[item.status] ?? item.status}${item.label && ` · ${item.label}`}</small></span>
+          <span class="an-row"><i class=${`an-dot an-fill-${item.status}`} aria-hidden="true"></i><small>${STATUSES[item.status] ?? item.status}${item.label && ` · ${item.label}`}</small>${item.flag && html`<span class="chip an-warn">⚑ flagged</span>`}</span>
           <span class="an-words">${item.description || html`<span class="soft">no description</span>`}</span>
           <small>${subtask(item.subtask_l1, item.subtask_l2)}</small>
         </span>

@@ -18,17 +18,18 @@ import { Act, BoxPart, CriteriaPart, DescriptionPart, RejectionPart, SubtaskPart
 import { NeedsPerson } from "./person.js";
 import { Picture } from "./picture.js";
 import { usePresence } from "./presence.js";
-import { itemAddress, preceding, useProject, visited } from "./walk.js";
+import { filtersOf, itemAddress, preceding, useProject, visited } from "./walk.js";
 import { CRITERIA, kindAfter, likelyKind, withKind } from "./subtasks.js";
 
 const COLOURS = ["c0", "c1", "c2", "c3", "c4", "c5"];
 const LETTERS = "ABCDEF";
 const SHOWN = FIELDS.filter(([name]) => !["match", "flag"].includes(name));
 
-/** The next item that waits for a reviewer: those that differ first. */
-export async function nextToReview(project, after) {
-  for (const status of ["conflict", "annotated"]) {
-    const { item } = await get(`${at`/api/projects/${project}/next`}${queryOf({ status, after })}`);
+/** The next item of the queue's list that waits for a reviewer: those that differ first. */
+export async function nextToReview(project, after, search = "") {
+  const filters = filtersOf(search);
+  for (const status of filters.status ? [filters.status] : ["conflict", "annotated"]) {
+    const { item } = await get(`${at`/api/projects/${project}/next`}${queryOf({ ...filters, status, after })}`);
     if (item) {
       keep(at`/api/items/${item.id}`, item);
       return item.id;
@@ -84,7 +85,7 @@ function Review({ parts, search, person }) {
     setChosen({ item: item.id, document: kept && kept.version === item.version ? whole(kept.document) : start });
     const first = SHOWN.filter(([name]) => rows.some(([one]) => one === name)).findIndex(([name]) => differing.some(([one]) => one === name));
     setAt(Math.max(first, 0));
-    nextToReview(project, id).then(async (next) => {
+    nextToReview(project, id, search).then(async (next) => {
       const coming = next && await prefetch(at`/api/items/${next}`);
       if (coming) { prefetchPicture(coming.picture); prefetchTiles(coming.picture, coming); }
     }).catch(() => {});
@@ -109,7 +110,7 @@ function Review({ parts, search, person }) {
     setBusy(true);
     setProblem(null);
     try {
-      const next = nextToReview(project, id);
+      const next = nextToReview(project, id, search);
       const body = { version: conflict?.version ?? item.version, accept, annotation: final, note: final.note };
       await send("POST", at`/api/items/${id}/decision`, body);
       localStorage.removeItem(placeOf(person.id, id));
@@ -141,7 +142,7 @@ function Review({ parts, search, person }) {
     }
   };
   const away = async (find) => {
-    const where = await find(project, id);
+    const where = await find(project, id, search);
     if (where) navigate(itemAddress(project, where, search, "review"));
     else say("There is no other item to review.");
   };
@@ -199,6 +200,8 @@ function Review({ parts, search, person }) {
           <span class=${`chip an-is-${seen.status}`}>${STATUSES[seen.status] ?? seen.status}</span>
           ${overlap !== null && html`<span class="chip">IoU of the boxes ${fixed(overlap)}</span>`}
           ${differing.length > 0 && html`<span class="chip an-warn">${differing.length} ${differing.length > 1 ? "fields differ" : "field differs"}</span>`}
+          ${sides.filter((one) => one.document.flag).map((one) => html`<span class="chip an-warn" data-flag>⚑ flagged by ${one.name}</span>`)}
+          ${(seen.flags ?? []).map((flag) => html`<span class="chip an-warn">${flag}</span>`)}
           ${people.map((one) => html`<span class="chip an-here" role="status" data-here>${one.name} is here</span>`)}
         </div>
         <${ErrorBanner} error=${problem} close=${() => setProblem(null)} />

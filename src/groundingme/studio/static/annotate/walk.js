@@ -36,7 +36,7 @@ export function visited(project, item) {
 }
 
 // Filters that the queue takes, out of an address.
-const FILTERS = ["status", "l1", "l2", "label"];
+const FILTERS = ["status", "l1", "l2", "label", "mine", "flag"];
 export function filtersOf(search) {
   const given = new URLSearchParams(search);
   return Object.fromEntries(FILTERS.filter((name) => given.get(name)).map((name) => [name, given.get(name)]));
@@ -45,18 +45,11 @@ export function filtersOf(search) {
 /** The item after one, for this person; null where there is none. */
 export async function following(project, item, search) {
   const filters = filtersOf(search);
-  if (Object.keys(filters).length) return inList(project, item, filters);
-  const found = await get(`${at`/api/projects/${project}/next`}${query({ after: item })}`);
+  // Of the queue's list, those that are still to be done; a flag is looked at whatever the status.
+  if (Object.keys(filters).length && !filters.flag) filters.status ??= "open";
+  const found = await get(`${at`/api/projects/${project}/next`}${query({ ...filters, after: item })}`);
   if (found.item) keep(at`/api/items/${found.item.id}`, found.item);
   return found.item?.id ?? null;
-}
-
-// The item after one in the list that the queue shows.
-async function inList(project, item, filters) {
-  const { items } = await get(`${at`/api/projects/${project}/queue`}${query({ status: "open", ...filters, limit: 1000 })}`);
-  const place = items.findIndex((one) => String(one.id) === String(item));
-  const next = items[place + 1] ?? items[0];
-  return next && String(next.id) !== String(item) ? next.id : null;
 }
 
 /** The item that one came from. */
