@@ -172,7 +172,8 @@ def _vague_sizes(text: str, rng: random.Random) -> Iterator[Edit]:
 
 _PART = "|".join(sorted(PARTS, key=len, reverse=True))
 _FILLER = (
-    r"(?:(?!(?:with|and|or|of|that|in|on|two|three|four|open|closed|lit|unlit)\b)[a-z'-]+ ){0,3}?"
+    r"(?:(?!(?:with|and|or|of|that|in|on|any|two|three|four|open|closed|lit|unlit)\b)"
+    r"[a-z'-]+ ){0,3}?"
 )
 
 

@@ -342,6 +342,14 @@ ORDINALS = (
     "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
 )  # fmt: skip
 
+FIRST_HALVES = _words(
+    "alarm baby bath beach bedside bus coffee desk dice dump fire floor flower garden gift house "
+    "ice kitchen laptop lunch office park passenger picture pickup plant police polar potted "
+    "rocking school soccer soda stop street swivel table tea teddy tennis top toy traffic "
+    "water wax wine wrist"
+)
+"""Words that make a name together with the noun behind them: a table lamp is no table."""
+
 _PERSON = "person man woman boy girl child kid people player rider guy lady men women child baby"
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "kitchen": (

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from groundingme.build.changing import Edit, own_spans, relation_heads
-from groundingme.build.lexicon import NOUNS, ORDINALS, RELATIONS, Noun
+from groundingme.build.lexicon import FIRST_HALVES, NOUNS, ORDINALS, RELATIONS, Noun
 from groundingme.schema import Box
 
 ABSENT, SWAP = "Absent", "Swap"
@@ -140,6 +140,9 @@ def head_noun(text: str, label: str) -> tuple[int, int] | None:
         >>> text = "the old man on a bench"
         >>> text[slice(*head_noun(text, "person"))]
         'man'
+    >>> text = "a yellow table lamp"
+    >>> text[slice(*head_noun(text, "lamp"))]
+    'table lamp'
     """
     cut = next((one.start() for one in _AFTER_HEAD.finditer(text) if one.start() > 0), len(text))
     head = text[:cut]
@@ -153,6 +156,9 @@ def head_noun(text: str, label: str) -> tuple[int, int] | None:
     if len(found) != 1:
         return None
     start, end = found[0]
+    before = re.search(r"([a-z]+)[ -]$", text[:start], re.IGNORECASE)
+    if before and before[1].lower() in FIRST_HALVES:
+        start = before.start()
     again = list(own_spans(text, (text[start:end],)))
     return (start, end) if len(again) == 1 and not text[end:].startswith(("'s", "’s")) else None
 
