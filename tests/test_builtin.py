@@ -6,9 +6,11 @@ import asyncio
 import io
 import json
 import random
+import shutil
 import threading
 from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from groundingme.datasets.scenes.generator import compose
 from groundingme.datasets.scenes.render import draw
-from groundingme.errors import GroundingMEError, RequestError
+from groundingme.errors import GroundingMEError, RequestError, UsageError
 from groundingme.geometry import iou
 from groundingme.images import Encoded, prepare
 from groundingme.models import Request, load_model
@@ -338,3 +340,54 @@ def test_the_weights_are_small() -> None:
         "match.onnx",
         "match-positive-only.onnx",
     }
+
+
+def own_weights(folder: Path, *, matcher: str = "match.onnx", name: str = "match.onnx") -> Path:
+    """A folder with a matcher of the package and its table, as a sweep leaves it."""
+    folder.mkdir()
+    shutil.copy(WEIGHTS / matcher, folder / name)
+    shutil.copy(WEIGHTS / "grounder.json", folder)
+    return folder
+
+
+def test_weights_of_ones_own_answer_in_place_of_the_packages(tmp_path: Path) -> None:
+    image, text, _ = questions("Rejection", "Text", 6)[0]
+    own = own_weights(tmp_path / "own", matcher="match-positive-only.onnx")
+    replies = [
+        asyncio.run(model.generate(asked(image, text)))
+        for model in (
+            load_model("builtin/grounder", weights=str(own)),
+            load_model("builtin/grounder-positive-only"),
+            load_model("builtin/grounder"),
+        )
+    ]
+    assert replies[0].text == replies[1].text != replies[2].text
+    assert load_model("builtin/grounder").settings() == {}
+    mine = load_model("builtin/grounder", weights=own).settings()
+    assert mine == {"weights": f"own@{shipped().table.weights}"}
+
+
+def test_what_is_seen_is_shared_by_matchers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("groundingme.models.builtin._MEMORY", Memory())
+    looked = []
+    see = Nets.see
+    monkeypatch.setattr(Nets, "see", lambda self, picture: looked.append(1) or see(self, picture))
+    image, text, _ = questions("Discriminative", "Text", 8)[0]
+    for options in ({}, {"weights": str(own_weights(tmp_path / "own"))}):
+        asyncio.run(load_model("builtin/grounder", **options).generate(asked(image, text)))
+    assert len(looked) == 1
+
+
+def test_weights_that_are_none_are_told_before_anything_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"grounder\.json"):
+        load_model("builtin/grounder", weights=str(tmp_path))
+    own = own_weights(tmp_path / "own")
+    with pytest.raises(UsageError, match=r"match-positive-only\.onnx"):
+        load_model("builtin/grounder-positive-only", weights=own)
+    table = json.loads((own / "grounder.json").read_text(encoding="utf-8"))
+    table["features"]["kind"] = [0, 1]
+    (own / "grounder.json").write_text(json.dumps(table), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"look\.onnx, read\.onnx and spell\.onnx"):
+        load_model("builtin/grounder", weights=own)

@@ -326,3 +326,48 @@ def test_scenes_of_a_split_are_the_same_every_time() -> None:
     scene = data.scene_of("train", 3)[0]
     pictures = [np.asarray(data.picture_of(scene, one)) for one in rng]
     assert (pictures[0] == pictures[1]).all()
+
+
+@pytest.mark.slow
+def test_a_matcher_written_into_a_graph_is_the_one_that_is_exported(tmp_path: Path) -> None:
+    shape = {"width": 16, "rounds": 1, "heads": 2, "inner": 16}
+    torch.manual_seed(0)
+    export.export_match_graph(Match(12, **shape), tmp_path / "graph.onnx")
+    net = Match(12, **shape).eval()
+    export.fill_match(tmp_path / "graph.onnx", net, tmp_path / "filled.onnx")
+    export.export_match(net, tmp_path / "exported.onnx")
+    inputs = {
+        "features": np.random.default_rng(0).random((1, 5, labels.FEATURE_SIZE), np.float32),
+        "places": np.sort(np.random.default_rng(1).random((1, 5, 6), np.float32)),
+        "words": np.arange(1, 8)[None],
+        "letters": np.zeros((1, 7, 5), np.int64),
+    }
+    scores = [
+        onnxruntime.InferenceSession(tmp_path / f"{name}.onnx").run(None, inputs)[0]
+        for name in ("filled", "exported")
+    ]
+    assert np.allclose(*scores, atol=1e-3)
+    with torch.no_grad():
+        plain = net(
+            *(torch.from_numpy(inputs[one]) for one in ("features", "places")),
+            torch.ones(1, 5),
+            *(torch.from_numpy(inputs[one]) for one in ("words", "letters")),
+        )[0]
+    assert np.allclose(scores[0], plain.numpy(), atol=0.02)
+    with pytest.raises(ValueError, match="expected"):
+        export.fill_match(tmp_path / "graph.onnx", Match(13, **shape), tmp_path / "x.onnx")
+
+
+def test_a_batch_by_its_number_is_the_same_whatever_came_before(drawn: Path) -> None:
+    pages = questions.load_questions(drawn, "train")
+    words = {word: number for number, word in enumerate(questions.vocabulary(pages))}
+    desks = [match_training.Desk(pages, None, words, 0.5, 3) for _ in range(2)]
+    order = np.random.default_rng(0).permutation(len(desks[0]))
+    desks[0].draw(4)
+    for given in (None, order):
+        batches = [desk.numbered(5, 4, given) for desk in desks]
+        desks[0].numbered(2, 4, given)
+        for name, array in batches[0].items():
+            assert torch.equal(array, batches[1][name])
+    seen = [desks[0].numbered(number, 4, order)["words"] for number in range(-(-len(order) // 4))]
+    assert sum(len(one) for one in seen) == len(order)

@@ -153,7 +153,7 @@ def reduced(positives: list[float], rejections: list[float], half: float = 0.01)
             changes = {one: cell(value - values[0], half)
                        for one, value in zip(names[1:], values[1:], strict=True)}  # fmt: skip
             rows.append(
-                Row(name=name, domain=domain, main=True, samples=9, cells=cells, changes=changes)  # type: ignore[arg-type]
+                Row(name=name, domain=domain, main=True, samples=9, cells=cells, changes=changes)
             )
     return Reduced(columns=names, seeds=[0, 1, 2], rows=rows)
 
