@@ -134,8 +134,8 @@ class ChatServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
-        content = body["messages"][0]["content"]
-        description = content[-1]["text"]
+        content = body["messages"][-1]["content"]
+        description = next(part["text"] for part in content if part["type"] == "text")
         found = re.search(r"describes:\n(.*)\nEnsure", description, re.DOTALL)
         description = found[1] if found else description
         self.asked.append(description)
@@ -206,6 +206,7 @@ class ChatServer:
                 "usage": {
                     "prompt_tokens": 11,
                     "completion_tokens": 7 * len(choices),
+                    "total_tokens": 11 + 7 * len(choices),
                     "completion_tokens_details": {"reasoning_tokens": 3 * len(choices)},
                 },
             },

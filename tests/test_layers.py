@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "groundingme"
 LIGHT = {"click", "msgspec", "numpy"}
 RECIPE = {
+    "plugins": {"inspect_ai"},
     "train": {"PIL", "onnx", "torch", "transformers"},
     "studio": {"alembic", "fastapi", "pydantic", "sqlalchemy", "starlette"},
 }

@@ -1,0 +1,1 @@
+"""This package's tasks inside other evaluation tools, with the same prompts and the same scores."""

@@ -1,0 +1,86 @@
+"""This package's tasks inside other tools: the same replies get the same scores there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chat import ChatServer, Reply
+from groundingme import evaluate, load_dataset, score
+
+DATA = "scenes:seed=5,n=20"
+
+
+def replies() -> dict[str, str]:
+    """One reply a description: right, sloppy, null, prose, reasoning, nothing."""
+    found = {}
+    for number, one in enumerate(load_dataset(DATA)):
+        box = [round(edge) for edge in one.target or (10, 10, 60, 60)]
+        shifted = [box[0] + (box[2] - box[0]) // 3, box[1], box[2], box[3]]
+        kinds = [
+            json.dumps({"bbox_2d": box}),
+            f"<think>maybe [1, 2, 3, 4]</think>```json\n{json.dumps({'bbox_2d': shifted})}\n```",
+            '{"bbox_2d": null}',
+            "I am not sure.",
+            f"The box is {box}.",
+            "",
+        ]
+        found[one.description] = kinds[number % len(kinds)]
+    return found
+
+
+def ours(tmp_path: Path) -> dict[str, tuple[str, float]]:
+    said = replies()
+    path = tmp_path / "replies.jsonl"
+    lines = [
+        json.dumps({"id": one.id, "reply": said[one.description]}) for one in load_dataset(DATA)
+    ]
+    path.write_text("\n".join(lines))
+    return {one.id: (one.outcome, float(one.iou >= 0.5)) for one in score(path, DATA).scores}
+
+
+# Inspect leaves streams open that the collector finds later.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.slow
+def test_inspect_gives_our_scores(tmp_path: Path) -> None:
+    inspect_ai = pytest.importorskip("inspect_ai", reason="needs inspect_ai")
+    pytest.importorskip("openai", reason="needs openai, through which Inspect asks")
+    from inspect_ai.model import get_model
+
+    said = replies()
+    with ChatServer(default=lambda description: Reply(said[description])) as server:
+        model = get_model("openai-api/local/some-model", base_url=server.base_url, api_key="none")
+        (log,) = inspect_ai.eval(
+            "groundingme/groundingme", model=model, task_args={"data": DATA}, display="none",
+            log_dir=str(tmp_path / "logs"),
+        )  # fmt: skip
+    assert log.status == "success", log.error
+    found = {}
+    for sample in log.samples:
+        one = sample.scores["groundingme"]
+        found[sample.id] = (one.metadata["outcome"], one.value)
+    expected = ours(tmp_path)
+    assert found == expected
+    assert len({outcome for outcome, _ in expected.values()}) == 3
+    metrics = log.results.scores[0].metrics
+    right = [value for _, value in expected.values()]
+    assert metrics["accuracy"].value == pytest.approx(sum(right) / len(right))
+    # What is sent is what `groundingme eval` sends.
+    with ChatServer(default=lambda description: Reply(said[description])) as other:
+        result = evaluate("openai/some-model", DATA, base_url=other.base_url, out=tmp_path / "runs")
+    assert result.accuracy == pytest.approx(metrics["accuracy"].value)
+    assert messages(server) == messages(other)
+
+
+def messages(server: ChatServer) -> list[str]:
+    """What was asked, whatever else the bodies hold."""
+    found = []
+    for body in server.requests:
+        (turn,) = body["messages"]
+        image, text = turn["content"]
+        assert (image["type"], text["type"]) == ("image_url", "text")
+        found.append(text["text"] + image["image_url"]["url"])
+    return sorted(found)
