@@ -102,6 +102,7 @@ class Served:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
+        self.home = folder / "home"
         self.address = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -110,7 +111,7 @@ class Served:
         log = (self._folder / "server.log").open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "groundingme", "studio", "--no-open", "--port", str(self.port),
-             "--runs", str(self._folder / "runs"), "--home", str(self._folder / "home"),
+             "--runs", str(self._folder / "runs"), "--home", str(self.home),
              "--root", str(self._root), *self._options],
             stdout=log, stderr=log, env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip

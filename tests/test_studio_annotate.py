@@ -54,19 +54,20 @@ def served(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 class Tab:
     """A page of one person, and everything that it complained of."""
 
-    def __init__(self, browser: Any, served: Served, name: str, *, context: Any = None,
-                 width: int = 1440, height: int = 900) -> None:  # fmt: skip
+    def __init__(self, browser: Any, served: Served, name: str | None, *, context: Any = None,
+                 width: int = 1440, height: int = 900, scheme: str = "light") -> None:  # fmt: skip
         self.own = context is None
         self.context = context or browser.new_context(
-            viewport={"width": width, "height": height}, reduced_motion="reduce"
-        )
+            viewport={"width": width, "height": height}, reduced_motion="reduce",
+            color_scheme=scheme,
+        )  # fmt: skip
         self.served = served
         self.page = self.context.new_page()
         self.page.set_default_timeout(40_000)
         self.complaints: list[str] = []
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        if self.own:
+        if self.own and name is not None:
             self.page.goto(f"{served.address}/static/icon.svg")
             who = self.ask("POST", "/api/session", {"name": name})
             assert who["person"]["name"] == name

@@ -16,7 +16,8 @@ from groundingme.build.tally import Tally
 from groundingme.errors import DataError
 
 _STAGE = re.compile(r"(\d\d)-([a-z]+)-[0-9a-f]+")
-_FIRST_WITH_TARGETS = "select"
+WITH_TARGETS = ("select", "describe", "negatives", "verify")
+"""Stages of a build that hold targets. What `publish` turned down, people may still put right."""
 
 
 def stages(work: Path) -> list[tuple[int, str, Path]]:
@@ -47,7 +48,7 @@ def _told(last: Path) -> Iterator[dict[str, Any]]:
     before = Tally()
     holds: type[tables.Record] = Picture
     for _, name, folder in stages(last.parent):
-        holds_before, holds = holds, Target if name == _FIRST_WITH_TARGETS else holds
+        holds_before, holds = holds, Target if name in WITH_TARGETS else Picture
         place, tally = Place(name, folder, "", holds), Tally()
         for path in place.shards():
             tally.add(Tally.of(place.read(path)))

@@ -31,9 +31,6 @@ from groundingme.studio import builds
 from groundingme.studio.errors import ApiError, not_found
 from groundingme.studio.settings import Settings
 
-WITH_TARGETS = ("select", "describe", "negatives", "verify")
-"""Stages of a build that hold targets. What `publish` turned down, people may still put right."""
-
 _TABLES = (".parquet", ".jsonl", ".ndjson", ".json", ".tsv", ".csv", ".p")
 _HEAD = 2**18
 """First bytes of a file, in which a picture's size is looked for."""
@@ -136,7 +133,7 @@ def _kept(settings: Settings) -> Path:
 
 def _last_stage(work: Path) -> Path | None:
     """The folder of the last finished stage with targets; of two settings, the newer."""
-    found = [folder for _, name, folder in builds.stages(work) if name in WITH_TARGETS]
+    found = [folder for _, name, folder in builds.stages(work) if name in builds.WITH_TARGETS]
     if not found and (work / "build.json").is_file():
         raise DataError(
             f"expected targets in the build {work.name}, got none; run it up to select first"
