@@ -32,7 +32,7 @@ class Scripted(Model):
         return Generation(id=request.id, text=text, finish_reason="stop")
 
 
-TARGET: Box = (100.0, 80.0, 220.0, 200.0)
+TARGET: Box = (300.0, 40.0, 460.0, 120.0)
 ELSEWHERE: Box = (400.0, 300.0, 500.0, 400.0)
 
 

@@ -56,6 +56,7 @@ def key_of(model: Model, request: Request) -> str:
         "max_tokens": request.max_tokens,
         "trajectory": request.trajectory,
         "image": request.image.digest if request.image else "",
+        **({"order": "text-first"} if request.text_first else {}),
         # Where a reply is written for a size that differs from the image's own.
         "size": (request.width, request.height),
     }

@@ -34,6 +34,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             wants them (`chat_template_kwargs`, `reasoning_effort`, ...).
         thinking: What was asked for, for providers that have a switch of their own: `on`, `off`, a
             budget in tokens, or None for the model's own way.
+        text_first: Whether the text stands before the image; usually it stands behind it.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     system: str = ""
     extra: dict[str, Any] = {}
     thinking: Thinking = None
+    text_first: bool = False
 
 
 class Model(abc.ABC):
@@ -121,7 +123,8 @@ PROVIDERS: Registry[Factory] = Registry("provider", "groundingme.models")
 
 
 SAMPLING = ("samples", "sample_temperature")
-"""Options that every provider has."""
+POSING = ("system", "order")
+"""Options that every provider has, and these."""
 
 
 def load_model(name: str, **options: Any) -> Model:
@@ -129,13 +132,15 @@ def load_model(name: str, **options: Any) -> Model:
 
     Args:
         name: `PROVIDER/NAME`, such as `openai/Qwen/Qwen3-VL-8B-Instruct` or `baseline/center`.
-        **options: For the provider; and for any of them `samples` and `sample_temperature`, which
-            ask several times for a confidence: see `sampled.Sampled`.
+        **options: For the provider; and for any of them `system` and `order`, which put the
+            question in another way (see `posed.Posed`), and `samples` and `sample_temperature`,
+            which ask several times for a confidence (see `sampled.Sampled`).
 
     Raises:
         UsageError: The name or an option is unknown; the message lists the known ones.
     """
     sampling = {name: options.pop(name) for name in SAMPLING if name in options}
+    posing = {name: options.pop(name) for name in POSING if name in options}
     provider, slash, rest = name.partition("/")
     factory = PROVIDERS.get(provider)
     if not slash or not rest:
@@ -167,6 +172,10 @@ def load_model(name: str, **options: Any) -> Model:
         raise UsageError(
             f"expected options that the provider {provider} can use, got {given}: {error}"
         ) from None
+    if posing:
+        from groundingme.models.posed import Posed
+
+        model = Posed(model, **posing)
     if not sampling:
         return model
     from groundingme.models.sampled import Sampled

@@ -139,7 +139,7 @@ class Anthropic(HostedModel):
         if request.image is not None:
             data = base64.b64encode(request.image.data).decode("ascii")
             source = {"type": "base64", "media_type": request.image.mime, "data": data}
-            content.insert(0, {"type": "image", "source": source})
+            content.insert(int(request.text_first), {"type": "image", "source": source})
         fields: dict[str, Any] = {
             "model": self._served,
             "max_tokens": request.max_tokens,

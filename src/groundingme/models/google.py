@@ -105,7 +105,7 @@ class Google(HostedModel):
         parts = [types.Part(text=request.prompt)]
         if request.image is not None:
             blob = types.Blob(data=request.image.data, mime_type=request.image.mime)
-            parts.insert(0, types.Part(inline_data=blob))
+            parts.insert(int(request.text_first), types.Part(inline_data=blob))
         thinking = self._thinking(request)
         config = types.GenerateContentConfig(
             temperature=request.temperature,

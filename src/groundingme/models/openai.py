@@ -178,15 +178,15 @@ class OpenAI(Model):
         if request.system:
             system = msgspec.json.encode({"role": "system", "content": request.system}) + b","
         head, image = b'{"messages":[%b{"role":"user","content":[' % system, b""
-        tail = b"%b]}],%b" % (
-            msgspec.json.encode({"type": "text", "text": request.prompt}),
-            msgspec.json.encode(fields)[1:],
-        )
+        text = msgspec.json.encode({"type": "text", "text": request.prompt})
+        tail = b"]}],%b" % msgspec.json.encode(fields)[1:]
+        before, after = (text, b"") if request.text_first else (b"", text)
         if request.image is not None:
             image = request.image.data
             url = b'{"type":"image_url","image_url":{"url":"data:%b;base64,'
-            head += url % request.image.mime.encode()
-            tail = b'"}},' + tail
+            before += b"," * bool(before) + url % request.image.mime.encode()
+            after = b'"}}' + b"," * bool(after) + after
+        head, tail = head + before, after + tail
         return _Body(head, image, tail)
 
     def _read(self, request: Request, content: bytes, latency: float) -> list[Generation]:

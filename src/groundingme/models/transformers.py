@@ -310,7 +310,7 @@ class Transformers(Model):
             for request, picture in questions:
                 content: list[dict[str, Any]] = [{"type": "text", "text": request.prompt}]
                 if picture is not None:
-                    content.insert(0, {"type": "image"})
+                    content.insert(int(request.text_first), {"type": "image"})
                 turns = [{"role": "user", "content": content}]
                 if request.system:
                     system = [{"type": "text", "text": request.system}]

@@ -173,12 +173,12 @@ class VLLM(Model):
 
 
 def turns(request: Request) -> list[dict[str, Any]]:
-    """A question as a conversation, image first, as an OpenAI-compatible server would get it."""
+    """A question as a conversation, as an OpenAI-compatible server would get it."""
     content: list[dict[str, Any]] = [{"type": "text", "text": request.prompt}]
     if request.image is not None:
         data = base64.b64encode(request.image.data).decode("ascii")
         url = f"data:{request.image.mime};base64,{data}"
-        content.insert(0, {"type": "image_url", "image_url": {"url": url}})
+        content.insert(int(request.text_first), {"type": "image_url", "image_url": {"url": url}})
     conversation: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if request.system:
         conversation.insert(0, {"role": "system", "content": request.system})
