@@ -159,7 +159,7 @@ def head_noun(text: str, label: str) -> tuple[int, int] | None:
     before = re.search(r"([a-z]+)[ -]$", text[:start], re.IGNORECASE)
     if before and before[1].lower() in FIRST_HALVES:
         start = before.start()
-    again = list(own_spans(text, (text[start:end],)))
+    again = re.findall(rf"\b{re.escape(text[start:end])}\b", text, re.IGNORECASE)
     return (start, end) if len(again) == 1 and not text[end:].startswith(("'s", "’s")) else None
 
 

@@ -76,8 +76,14 @@ class Around:
         return [one for one, iou in zip(self.things, overlap, strict=True) if iou < SAME]
 
     def of_class(self, sample: Sample) -> list[Thing]:
-        """The others of the sample's class; all of the others whose class is not known."""
+        """The others that are, or may be, what the description says that the object is.
+
+        Those of its class and those whose class is not known; all others where the description
+        does not name the class ("the red thing").
+        """
         label = sample.detection_type.lower()
+        if not near(label) & words_in([sample.description]):
+            label = ""
         return [
             one for one in self.others(sample)
             if not label or not one.label or one.label.lower() == label
@@ -114,13 +120,13 @@ class Around:
 def _may_fit(description: str, change: Change, said: Iterable[str]) -> bool:
     """Whether another of the class may be what a description with an opposite says.
 
-    An opposite (open, closed; with, without) is true of half of all things. Colours are what else
-    is known most often: one that is known to have another colour does not fit.
+    An opposite (open, closed; with, without) is true of half of all things. Only one that is known
+    to have another colour than the description says does not fit.
     """
     rest = description.replace(change.before, " ", 1) if change.before else description
     wanted = {one[0].lower() for one in own_spans(rest, COLORS)}
     known = {one[0].lower() for text in said for one in own_spans(text, COLORS)}
-    return bool(wanted) and wanted <= known
+    return not wanted or not known or wanted <= known
 
 
 class Pictures:

@@ -45,7 +45,7 @@ from groundingme.build.records import Change
 from groundingme.datasets import Dataset
 from groundingme.datasets.layouts import SHARD, encoded
 from groundingme.datasets.peer_layouts import write_rejected_rows
-from groundingme.errors import UsageError
+from groundingme.errors import DataError, UsageError
 from groundingme.schema import Sample
 from groundingme.store import kept, write_atomically
 from groundingme.taxonomy import REJECTION
@@ -203,6 +203,8 @@ def make_negatives(
     for model in (asked, checker):
         if model is not None:
             check_model(model.model)
+    if options.boxes and not Path(options.boxes).exists():
+        raise DataError(f"expected boxes at {options.boxes}, got no file or folder; check the path")
     dataset = sources.load(data, split)
     folder = Path(out)
     settings = {
@@ -211,7 +213,7 @@ def make_negatives(
         "checked_by": checker.model if checker else "",
         **{name: _plain(asked) for name in ("asked",) if asked},
         **{name: _plain(checker) for name in ("checker",) if checker},
-        **msgspec.to_builtins(options),
+        **msgspec.json.decode(msgspec.json.encode(options)),
     }
     claim(folder, SETTINGS, settings, what="negatives")
     tally = Tally()
