@@ -392,3 +392,39 @@ def test_a_killed_sweep_goes_on_to_the_same_figures(tmp_path: Path) -> None:
     done = subprocess.run(_quick(killed), env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (killed / "sweep.csv").read_bytes() == (whole / "sweep.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_model_of_the_hub_is_tuned_on_every_ratio_and_compared(tmp_path: Path) -> None:
+    for package in ("torch", "transformers", "trl", "peft", "datasets", "matplotlib"):
+        pytest.importorskip(package)
+    import tiny_vl
+
+    base = tiny_vl.build_qwen3_vl(tmp_path / "tiny-qwen3-vl")
+    data = tiny_vl.write_squares(tmp_path / "data", pictures=6)
+    near = tiny_vl.write_squares(tmp_path / "near", size=(120, 96))
+    far = tiny_vl.write_squares(tmp_path / "far", size=(96, 96))
+    config = tmp_path / "little.yaml"
+    config.write_text(
+        "steps: 2\nbatch: 2\naccumulate: 1\nheld_out: 0\ncheckpointing: false\nworkers: 0\n",
+        encoding="utf-8",
+    )
+    out = tmp_path / "sweep"
+    command = [
+        sys.executable, "-m", "groundingme", "sweep", base, "--positives", data, "--negatives",
+        data, "--ratios", "1:2,1:1", "--total", "6", "--seeds", "1", "--config", config,
+        "--in-domain", near, "--out-of-domain", far, "-o", out,
+    ]  # fmt: skip
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [str(word) for word in command], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((out / "sweep.csv").open(encoding="utf-8")))
+    assert {one["ratio"] for one in rows} == {"untouched", "1:2", "1:1"}
+    assert {one["domain"] for one in rows} == {"in-domain", "out-of-domain"}
+    for ratio in ("1-2", "1-1"):
+        assert (out / "models" / f"{ratio}-seed0" / "training.json").exists()
+        assert (out / "mixtures" / "seed0" / ratio / "manifest.json").exists()
+    # The untouched model is asked once a data set, the two others as well.
+    assert len(list((out / "runs").glob("*/run.json"))) == 6

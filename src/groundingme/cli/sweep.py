@@ -29,7 +29,7 @@ INTERRUPTED = 130
 @click.option("--max-loss", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Points that positives may lose for a ratio to be recommended.")  # fmt: skip  # noqa: E501
 @click.option("--positives", metavar="DATA", help="Of the mixtures; for any BASE but the built-in one.")  # fmt: skip  # noqa: E501
 @click.option("--negatives", metavar="DATA", help="Of the mixtures.")
-@click.option("--split", help="Of both.  [default: train]")
+@click.option("--split", help="Of both, such as train.")
 @click.option("--negatives-split", help="Of the negatives, where it is another.")
 @click.option("--total", type=click.IntRange(1), help="Samples of each mixture.  [default: as many as there are for every ratio]")  # fmt: skip  # noqa: E501
 @click.option("--config", metavar="FILE", help="YAML or TOML as groundingme train takes it.")
@@ -117,7 +117,6 @@ def _tuned(base: str, out: Path, tuning: dict[str, Any]) -> Learner:
     for domain in DOMAINS:
         texts = tuning.pop(domain.replace("-", "_")) or hub.EXAMS[domain]
         asked += hub.exams(domain, texts, limit)
-    tuning["split"] = tuning["split"] or "train"
     return hub.Tuned(base=base, out=out, options=options, asked=asked, **tuning)
 
 
