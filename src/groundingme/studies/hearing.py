@@ -19,15 +19,30 @@ from groundingme.scale.selection import SampleRun
 from groundingme.scale.trajectories import clusters, gather, sizes
 from groundingme.store import RunFolder
 from groundingme.studies.running import FREE
-from groundingme.studies.study import Done, Setting
+from groundingme.studies.study import Done, Knob, Setting
 
 VOTE = "larger cluster"
 
 
+def warmth(setting: Setting) -> float:
+    """The temperature at which the first model is sampled."""
+    first = setting.models[0]
+    name = first if isinstance(first, str) else first.name
+    return float(setting.knobs["temperature"]) or (2.0 if name.startswith("builtin/") else 1.0)
+
+
 def judge_names(setting: Setting) -> list[str]:
-    """Judges that ask the judging model; none where none is named."""
-    named = str(setting.knobs["judges"]).split(",") if setting.knobs["judge"] else []
-    return [one.strip() for one in named]
+    """Judges that ask the judging model; none where none is named.
+
+    Raises:
+        UnknownNameError: There is no such judge.
+    """
+    if not setting.knobs["judge"]:
+        return []
+    named = [one.strip() for one in str(setting.knobs["judges"]).split(",")]
+    for one in named:
+        JUDGES.get(one)
+    return named
 
 
 def free(run: SampleRun, pairs: Pairs) -> list[Ruling]:
@@ -57,7 +72,14 @@ def second(one: Done, run: SampleRun, pairs: Pairs, setting: Setting) -> Ruling:
 
 
 def asked(setting: Setting, done: Sequence[Done], run: SampleRun, pairs: Pairs) -> list[Ruling]:
-    """Judges that ask the judging model, where one is named."""
+    """Judges that ask the judging model, where one is named.
+
+    Args:
+        setting: With `JUDGE_KNOBS`.
+        done: All that was paid for, the sampled answers first.
+        run: Those answers.
+        pairs: Of them.
+    """
     spec, asking = setting.knobs["judge"], setting.asking
     if not spec:
         return []
@@ -85,3 +107,14 @@ def _paid(one: Done, setting: Setting) -> float:
     spending = spending_for(one.condition.label, setting.asking.get("price"), None)
     spending.add_all(RunFolder.open(one.path).trajectories().values())
     return spending.dollars
+
+
+JUDGE_KNOBS = (
+    Knob("temperature", 0.0, "of the sampling; 0 takes 1, and 2 for a built-in model"),
+    Knob("candidates", 4, "different answers of a sample that compete, at most"),
+    Knob("judge", "", "PROVIDER/NAME that answers the judges' questions; none by default"),
+    Knob("judge-url", "", "address of its server; that of the models by default"),
+    Knob("judge-price", "", "PROMPT,COMPLETION in dollars per million tokens"),
+    Knob("judges", "answers,traces,checklist", "which judges ask it"),
+)
+"""Options of every study that judges sampled answers."""

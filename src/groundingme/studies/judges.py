@@ -11,14 +11,13 @@ from collections.abc import Sequence
 
 from groundingme import stats
 from groundingme.errors import UsageError
-from groundingme.judges import JUDGES
 from groundingme.report.svg import Axis, Span
 from groundingme.scale import rulings
 from groundingme.scale.rulings import Spent
 from groundingme.scale.selection import load_sample_run
 from groundingme.studies import STUDIES
 from groundingme.studies.estimates import images, percent, points
-from groundingme.studies.hearing import asked, free, judge_names, second
+from groundingme.studies.hearing import JUDGE_KNOBS, asked, free, judge_names, second, warmth
 from groundingme.studies.study import (
     Condition,
     Done,
@@ -48,14 +47,11 @@ def plan(setting: Setting) -> Sequence[Condition]:
     n = int(setting.knobs["n"])
     if n < 2:
         raise UsageError(f"expected n of 2 or more, got {n}; one answer leaves nothing to judge")
-    for name in judge_names(setting):
-        JUDGES.get(name)
+    judge_names(setting)
     first = setting.models[0]
-    name = first if isinstance(first, str) else first.name
-    warmth = setting.knobs["temperature"] or (2.0 if name.startswith("builtin/") else 1.0)
     return [
         Condition(name=f"{n} answers", model=first, dataset=setting.dataset, n=n,
-                  settings={"temperature": warmth}),
+                  settings={"temperature": warmth(setting)}),
         *(Condition(name="second opinion", model=one, dataset=setting.dataset)
           for one in setting.models),
     ]  # fmt: skip
@@ -237,12 +233,7 @@ STUDIES.register(
         reduce=reduce,
         knobs=(
             Knob("n", 8, "answers sampled of each sample"),
-            Knob("temperature", 0.0, "of the sampling; 0 takes 1, and 2 for a built-in model"),
-            Knob("candidates", 4, "different answers of a sample that compete, at most"),
-            Knob("judge", "", "PROVIDER/NAME that answers the judges' questions; none by default"),
-            Knob("judge-url", "", "address of its server; that of the models by default"),
-            Knob("judge-price", "", "PROMPT,COMPLETION in dollars per million tokens"),
-            Knob("judges", "answers,traces,checklist", "which judges ask it"),
+            *JUDGE_KNOBS,
         ),
     ),
 )

@@ -1,0 +1,159 @@
+"""The study of costs on a real HTTP server whose slots and delays are known."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from tests.perfect import questions
+from tests.slotted import SlottedServer
+
+from groundingme.datasets import Dataset
+from groundingme.errors import UsageError
+from groundingme.queueing import Measured, Server, calibrate, percentile_of
+from groundingme.studies import STUDIES, running
+from groundingme.studies.servers import read_servers
+from groundingme.studies.study import Setting
+
+STUDY = STUDIES.get("cost")
+
+
+def data(count: int = 75) -> Dataset:
+    made = questions({(160 + number, 40): [None] for number in range(count)})
+    return Dataset(name="boxes", source="here", samples=list(made))
+
+
+def setting(folder: Path, **knobs: Any) -> Setting:
+    defaults = {one.name: one.default for one in STUDY.knobs}
+    return Setting(
+        models=["openai/slotted"], datasets=[data()], folder=folder,
+        knobs=defaults | {"n": 2} | knobs, asking={"price": "1,10"},
+    )  # fmt: skip
+
+
+def servers(path: Path, address: str) -> str:
+    path.write_text(
+        f'[[server]]\nname = "two cards"\nbase_url = "{address}"\ndollars_per_hour = 3.0\n'
+        "gpus = 2\n"
+    )
+    return str(path)
+
+
+def test_slots_and_delay_of_a_real_server_are_found(tmp_path: Path) -> None:
+    with SlottedServer(3, 0.06) as server:
+        one = setting(
+            tmp_path / "study", servers=servers(tmp_path / "s.toml", server.base_url),
+            levels="1,2,3,6,9", rate=500_000.0, p95=1.0,
+        )  # fmt: skip
+        outcome = running.run(STUDY, one)
+    found = outcome.values["servers"]["two cards"]
+    # A busy machine adds to every delay; more than 3 in 60 ms there cannot be.
+    assert found["slots"] in (3, 4)
+    assert 25 < found["capacity"] < 55
+    assert len(outcome.values["off"]["mean"]) == 3
+    assert min(map(abs, outcome.values["off"]["mean"])) < 0.3
+    # 139 requests a second.
+    loads = {row["n"]: row["servers"] for row in outcome.values["loads"]}
+    assert loads[1] >= 3
+    assert loads[2] >= 6
+    # 11 prompt and 7 completion tokens.
+    assert outcome.values["tokens"] == 18
+    assert outcome.values["dollars"] == pytest.approx((11 + 70) / 1e6)
+    row = outcome.tables[2].rows[0]
+    assert row[7:] == [loads[1], 2 * loads[1], 3.0 * loads[1]]
+    assert f"takes {loads[1]} servers like two cards" in outcome.finding
+
+
+def test_levels_and_servers_are_checked_before_anything_is_asked(tmp_path: Path) -> None:
+    for levels in ("1,2", "0,1,2", "1,x,3"):
+        with pytest.raises(UsageError, match="three or more whole numbers"):
+            running.planned(STUDY, setting(tmp_path, levels=levels))
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('[[server]]\nname = "a"\ngpu = 1\n')
+    with pytest.raises(UsageError, match="gpu"):
+        read_servers(wrong)
+    wrong.write_text('[[server]]\nname = "a"\n[[server]]\nname = "a"\n')
+    with pytest.raises(UsageError, match="different names"):
+        read_servers(wrong)
+
+
+async def _times(address: str, in_flight: int, count: int) -> list[float]:
+    left = iter(range(count))
+    found: list[float] = []
+
+    async def worker(session: aiohttp.ClientSession) -> None:
+        for _ in left:
+            seconds = await _one(session, address)
+            found.append(seconds)
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(worker(session) for _ in range(in_flight)))
+    return found[in_flight : len(found) - in_flight]
+
+
+async def _one(session: aiohttp.ClientSession, address: str) -> float:
+    began = time.perf_counter()
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "a cup"}]}]}
+    async with session.post(f"{address}/chat/completions", json=body) as reply:
+        await reply.read()
+    return time.perf_counter() - began
+
+
+async def _arriving(address: str, rate: float, count: int, seed: int) -> list[float]:
+    gaps = np.random.default_rng(seed).exponential(1 / rate, count)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        tasks, due = [], time.perf_counter()
+        for gap in gaps.tolist():
+            due += gap
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            tasks.append(asyncio.create_task(_one(session, address)))
+        return list(await asyncio.gather(*tasks))
+
+
+def predict_open(server: SlottedServer, loads: list[float]) -> tuple[Server, list[list[float]]]:
+    """The queue from closed loops; rows of load, measured and predicted 95th percentile."""
+    points = [
+        Measured(k, np.array(asyncio.run(_times(server.base_url, k, 100 * k))))
+        for k in (1, 2, 4, 8)
+    ]
+    found = calibrate(points)
+    rows = []
+    for load in loads:
+        rate = load * found.capacity
+        seen = asyncio.run(_arriving(server.base_url, rate, 400, seed=1))
+        rows.append(
+            [load, float(np.quantile(seen, 0.95)), percentile_of(found, rate, 0.95, count=4000)]
+        )
+    return found, rows
+
+
+@pytest.mark.slow
+def test_random_arrivals_at_a_real_server_wait_as_predicted() -> None:
+    with SlottedServer(4, 0.05, even=False) as server:
+        found, rows = predict_open(server, [0.5, 0.8])
+    assert found.slots == 4
+    for load, seen, guess in rows:
+        # 400 arrivals are few for a percentile of a busy queue.
+        assert guess == pytest.approx(seen, rel=0.25 if load < 0.7 else 0.5)
+
+
+@pytest.mark.slow
+def test_the_demonstration_runs(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from groundingme.cli import main
+
+    out = CliRunner().invoke(
+        main,
+        ["study", "cost", "--limit", "80", "--set", "n=4", "--quiet", "--out", str(tmp_path)],
+    )
+    assert out.exit_code == 0, out.output
+    written = json.loads((tmp_path / "cost" / "study.json").read_text())
+    assert written["values"]["servers"]["builtin/grounder"]["seconds"] > 0
+    assert (tmp_path / "cost" / "figure-2.svg").exists()
