@@ -203,7 +203,7 @@ def _save(
     return folder
 
 
-def write_squares(folder: Path, pictures: int = 4, size: tuple[int, int] = (256, 192)) -> Path:
+def write_squares(folder: Path, pictures: int = 4, size: tuple[int, int] = (128, 96)) -> Path:
     """A data set: a square on each picture, one question about it and one about no square."""
     from PIL import Image, ImageDraw
 
@@ -211,8 +211,9 @@ def write_squares(folder: Path, pictures: int = 4, size: tuple[int, int] = (256,
     drawn = random.Random(1)
     lines = []
     for number in range(pictures):
-        here, absent = drawn.sample(COLORS, 2)
-        side, (width, height) = drawn.randrange(40, 90), size
+        # Each colour stands for one answer, so that few steps suffice to tell them apart.
+        here, absent = (COLORS[(2 * number + one) % len(COLORS)] for one in (0, 1))
+        side, (width, height) = drawn.randrange(25, 60), size
         x, y = drawn.randrange(width - side), drawn.randrange(height - side)
         picture = Image.new("RGB", size, "grey")
         ImageDraw.Draw(picture).rectangle((x, y, x + side - 1, y + side - 1), fill=here)
@@ -226,8 +227,12 @@ def write_squares(folder: Path, pictures: int = 4, size: tuple[int, int] = (256,
     return folder
 
 
-def mixture_of(data: Path, out: Path, family: str = "qwen3-vl") -> Path:
+PROMPT = "Box of {description}, or null?"
+"""Short, so that a step takes little time."""
+
+
+def mixture_of(data: Path, out: Path, family: str = "qwen3-vl", prompt: str = PROMPT) -> Path:
     """The mixture of one negative a positive."""
     from groundingme.train.mixing import mix
 
-    return mix(str(data), str(data), out=out, ratios="1:1", family=family)[0].folder
+    return mix(str(data), str(data), out=out, ratios="1:1", family=family, prompt=prompt)[0].folder

@@ -31,13 +31,18 @@ def load_processor(name: str, **options: Any) -> Any:
 
 
 def _kind(name: str, options: dict[str, Any]) -> Any:
-    """The class of a model's processor; None where transformers knows none by the model's type."""
+    """The class of a model's processor; None where transformers does not know it."""
     import transformers
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
     chosen = {key: options[key] for key in ("revision", "trust_remote_code") if key in options}
-    config = transformers.AutoConfig.from_pretrained(name, **chosen)
-    found = PROCESSOR_MAPPING_NAMES.get(config.model_type)
+    try:
+        config = transformers.AutoConfig.from_pretrained(name, **chosen)
+        found = PROCESSOR_MAPPING_NAMES.get(config.model_type)
+    except (OSError, ValueError):
+        # An adapter by itself has no configuration of a model beside its processor.
+        told, _ = transformers.ProcessorMixin.get_processor_dict(name, **chosen)
+        found = told.get("processor_class")
     return getattr(transformers, found, None) if found else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -292,8 +293,10 @@ def load_model(base: Base, options: TuneOptions, *, bf16: bool) -> Any:
         how["attn_implementation"] = attention
     if options.tune == "qlora":
         how |= _four_bits(how["dtype"])
+    # An adapter remembers what it belongs to, wherever it is loaded from.
+    place = str(Path(base.name).resolve()) if Path(base.name).is_dir() else base.name
     try:
-        model = AutoModelForImageTextToText.from_pretrained(base.name, **how)
+        model = AutoModelForImageTextToText.from_pretrained(place, **how)
     except Exception as error:  # noqa: BLE001
         raise _unloadable(base.name, error) from None
     if options.tune == "full" and not options.vision:

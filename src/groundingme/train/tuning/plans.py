@@ -13,6 +13,7 @@ import torch
 
 from groundingme.errors import MissingDependencyError, UsageError
 from groundingme.registry import unknown
+from groundingme.train.conversation import Convention
 from groundingme.train.mixture import Mixture, load_mixture
 from groundingme.train.tuning import base as bases
 from groundingme.train.tuning import memory
@@ -33,7 +34,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         mixture: What on.
         rows: To be trained on.
         held: To be evaluated.
-        coords: Of the numbers in the answers.
+        convention: How the mixture asks and answers.
         shape: Of the model.
         needed: Memory on one device.
         free: Bytes of it that are free there.
@@ -49,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     mixture: Path
     rows: list[Row]
     held: list[Row]
-    coords: str
+    convention: Convention
     shape: Shape
     needed: Estimate
     free: float
@@ -95,13 +96,13 @@ def plan(base: str, mixture: str | Path, options: TuneOptions) -> Plan:
         UsageError: Something cannot be used, does not fit together, or does not fit into memory.
     """
     checked = _read_mixture(Path(mixture))
-    coords = checked.convention.coords
+    convention = checked.convention
     bases.check_quantizable(options)
     _check_trackers(options.track)
     opened = bases.open_base(base, options)
     _check_family(checked, opened)
     rows = mixture_rows.rows_of(checked)
-    mixture_rows.check_sizes(rows, opened, coords)
+    mixture_rows.check_sizes(rows, opened, convention.coords)
     training, held = mixture_rows.hold_out(rows, options.held_out, options.seed)
     bf16 = _bf16(options)
     bases.attention_of(options, bf16)
@@ -117,8 +118,8 @@ def plan(base: str, mixture: str | Path, options: TuneOptions) -> Plan:
     free, device = _free()
     return Plan(
         base=opened, options=options, mixture=Path(mixture), rows=training, held=held,
-        coords=coords, shape=shape, needed=needed, free=free, device=device, processes=processes,
-        bf16=bf16, steps=steps_of(len(training), options, processes), tokens=tokens,
+        convention=convention, shape=shape, needed=needed, free=free, device=device,
+        processes=processes, bf16=bf16, steps=steps_of(len(training), options, processes), tokens=tokens,
     )  # fmt: skip
 
 

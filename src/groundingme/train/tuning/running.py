@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import shlex
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,10 +25,12 @@ from typing import Any
 import msgspec
 import torch
 
+from groundingme.asking import AUTO, prompt_for
 from groundingme.errors import JobError, RunError, UsageError
 from groundingme.models.families import find_family
 from groundingme.models.transformers import fingerprint, first_line
 from groundingme.store import write_atomically
+from groundingme.train.conversation import Convention
 from groundingme.train.tuning import finishing, memory, watching
 from groundingme.train.tuning.job import CHECKPOINTS, Job
 from groundingme.train.tuning.options import METHODS, UNMARKED
@@ -45,14 +48,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         folder: Of the run.
         state: `finished`, `interrupted`, or `before`: it was finished already.
-        coords: How the model writes a box.
+        convention: How the model is asked and answers.
         family: Name of its row in the table of families.
         main: Whether this process speaks for all.
     """
 
     folder: Path
     state: str
-    coords: str
+    convention: Convention
     family: str
     main: bool = True
 
@@ -74,7 +77,11 @@ def run(
     folder = Path(out) if out else Path("tuned") / _name(plan)
     main = is_main()
     end = Outcome(
-        folder=folder, state="finished", coords=plan.coords, family=plan.base.family.name, main=main
+        folder=folder,
+        state="finished",
+        convention=plan.convention,
+        family=plan.base.family.name,
+        main=main,
     )
     with _held(folder, main):
         if main:
@@ -187,12 +194,12 @@ def _train(plan: Plan, folder: Path, say: Callable[[str], None]) -> bool:
     say(f"Going on from {start}" if start else f"Loading {plan.base.name} ...")
     with Stopping() as stopping:
         watcher = Watcher(
-            folder, plan.base, plan.held, plan.coords, batch=options.eval_batch,
+            folder, plan.base, plan.held, plan.convention.coords, batch=options.eval_batch,
             every=options.eval_every or max(1, plan.steps // 10), stopping=stopping, say=say,
         )  # fmt: skip
         job = Job(
-            base=plan.base, options=options, rows=plan.rows, coords=plan.coords, bf16=plan.bf16,
-            steps=plan.steps, folder=folder, watcher=watcher,
+            base=plan.base, options=options, rows=plan.rows, coords=plan.convention.coords,
+            bf16=plan.bf16, steps=plan.steps, folder=folder, watcher=watcher,
         )  # fmt: skip
         trainer = importlib.import_module(METHODS[options.method]).make_trainer(job)
         watcher.trainer = trainer
@@ -251,9 +258,13 @@ def _quiet() -> None:
 def evaluation_of(outcome: Outcome) -> str:
     """The command that evaluates what was trained, asked and read as it was trained."""
     name = f"transformers/{outcome.folder}"
-    named = find_family(str(outcome.folder))
-    known = "" if named and named.name == outcome.family else f" --coords {outcome.coords}"
-    return f"groundingme eval {name} --data groundingme{known} --max-tokens {LONGEST_ANSWER}"
+    named, how = find_family(str(outcome.folder)), outcome.convention
+    words = ["groundingme", "eval", name, "--data", "groundingme"]
+    if named is None or named.coords_under(how.prompt) != how.coords:
+        words += ["--coords", how.coords]
+    if prompt_for(AUTO, named, name)[1] != how.template:
+        words += ["--prompt", how.template if how.prompt == "custom" else how.prompt]
+    return shlex.join([*words, "--max-tokens", str(LONGEST_ANSWER)])
 
 
 def end() -> None:
