@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from chat import ChatServer, Reply
 from groundingme import evaluate, load_dataset, score
+from groundingme.datasets.export import export
 
 DATA = "scenes:seed=5,n=20"
 
@@ -84,3 +86,39 @@ def messages(server: ChatServer) -> list[str]:
         assert (image["type"], text["type"]) == ("image_url", "text")
         found.append(text["text"] + image["image_url"]["url"])
     return sorted(found)
+
+
+@pytest.mark.slow
+def test_lmms_eval_gives_our_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lmms_eval", reason="needs lmms-eval")
+    from lmms_eval import evaluator, tasks
+
+    import groundingme.plugins.lmms_eval as plugin
+
+    said = replies()
+    folder = tmp_path / "data"
+    export(load_dataset(DATA), folder, layout="parquet")
+    task = tmp_path / "tasks"
+    shutil.copytree(plugin.__path__[0], task)
+    path = task / "groundingme_strict.yaml"
+    local = f"{folder}\ndataset_kwargs:\n  token: false"
+    path.write_text(path.read_text().replace("lirang04/GroundingME", local))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with ChatServer(default=lambda description: Reply(said[description])) as server:
+        found = evaluator.simple_evaluate(
+            model="openai",
+            model_args=f"base_url={server.base_url},model_version=some-model,num_concurrent=1",
+            tasks=["groundingme_strict"],
+            task_manager=tasks.TaskManager(include_path=str(task), include_defaults=False),
+        )
+    got = {
+        name.partition(",")[0]: value
+        for name, value in found["results"]["groundingme_strict"].items()
+        if isinstance(value, float) and "stderr" not in name
+    }
+    lines = tmp_path / "replies.jsonl"
+    rows = [{"id": one.id, "reply": said[one.description]} for one in load_dataset(str(folder))]
+    lines.write_text("\n".join(json.dumps(row) for row in rows))
+    ours = score(lines, str(folder)).metrics
+    for name in ("ACC@0.5", "ACC@0.75", "MACC", "Rejection_ACC@0.5", "Spatial_Counting_ACC@0.5"):
+        assert got[name] == pytest.approx(ours[name]), name
