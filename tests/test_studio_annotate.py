@@ -193,6 +193,7 @@ def test_drawn_box_is_what_the_api_returns(ada: Tab, build: Path) -> None:
     ada.until(lambda: ada.mine(big["id"])["box"], [5197, 2597, 5338, 2692])
 
 
+@pytest.mark.slow
 def test_nudge_undo_and_redo(ada: Tab, build: Path) -> None:
     project, items = make_project(ada, build, "Nudges")
     item = items[1]["id"]
@@ -246,6 +247,7 @@ def test_three_items_by_keys_alone(ada: Tab, build: Path) -> None:
     ada.until(lambda: ada.page.url.endswith(f"/{seen[-1]}"))
 
 
+@pytest.mark.slow
 def test_changed_words_are_marked(ada: Tab, build: Path) -> None:
     project, items = make_project(ada, build, "Words")
     rejection = next(one for one in items if one["subtask_l1"] == "Rejection")
@@ -299,6 +301,7 @@ def test_a_kill_while_typing_loses_nothing(chromium: Any, build: Path, tmp_path:
         served.stop()
 
 
+@pytest.mark.slow
 def test_closed_tab(ada: Tab, build: Path) -> None:
     """Closed before the debounced save: it is sent on the way out, or brought back."""
     project, items = make_project(ada, build, "Closed")
@@ -313,6 +316,7 @@ def test_closed_tab(ada: Tab, build: Path) -> None:
         assert again.page.locator("textarea").first.input_value() == "typed and gone"
 
 
+@pytest.mark.slow
 def test_two_tabs_of_one_person(ada: Tab, build: Path) -> None:
     project, items = make_project(ada, build, "Tabs")
     item = items[1]["id"]
@@ -408,6 +412,7 @@ def test_reviewer_adjudicates(ada: Tab, chromium: Any, build: Path) -> None:
         assert ben.complaints == []
 
 
+@pytest.mark.slow
 def test_pictures_without_proposals(ada: Tab, build: Path) -> None:
     project, items = make_project(ada, build / "pictures", "Pictures", kind="images")
     item = next(one["id"] for one in items if one["width"] < 2000)
@@ -433,6 +438,7 @@ def test_pictures_without_proposals(ada: Tab, build: Path) -> None:
     assert mine["label"] == "thing"
 
 
+@pytest.mark.slow
 def test_skip_and_flag(ada: Tab, build: Path) -> None:
     project, items = make_project(ada, build, "Skips")
     item = items[1]["id"]
@@ -444,6 +450,7 @@ def test_skip_and_flag(ada: Tab, build: Path) -> None:
     ada.until(lambda: ada.page.url.endswith(f"/{item}"), False)
 
 
+@pytest.mark.slow
 def test_decided_while_somebody_types(ada: Tab, chromium: Any, build: Path) -> None:
     """The decision stands, the screen says so, and what was typed is in the history."""
     project, items = make_project(ada, build, "Decided")
@@ -464,6 +471,7 @@ def test_decided_while_somebody_types(ada: Tab, chromium: Any, build: Path) -> N
     assert any("typed too late" in json.dumps(one["after"]) for one in history)
 
 
+@pytest.mark.slow
 def test_history_and_its_undo(ada: Tab, build: Path) -> None:
     project, items = make_project(ada, build, "History")
     item = items[1]["id"]
@@ -495,6 +503,7 @@ def test_does_anything_match(ada: Tab, build: Path) -> None:
     assert f"{100 * result['positive']['accuracy']:.1f}" in shown
 
 
+@pytest.mark.slow
 def test_project_is_made_in_the_browser(ada: Tab, build: Path) -> None:
     ada.go("/projects")
     ada.page.locator("[data-act=new]").wait_for()
@@ -510,6 +519,7 @@ def test_project_is_made_in_the_browser(ada: Tab, build: Path) -> None:
     assert (made["name"], made["overlap"], made["blind"]) == ("By hand", 2, True)
 
 
+@pytest.mark.slow
 def test_export_leaves_by_the_browser(ada: Tab, build: Path) -> None:
     project, items = make_project(ada, build, "Export")
     item = items[1]["id"]
@@ -524,6 +534,7 @@ def test_export_leaves_by_the_browser(ada: Tab, build: Path) -> None:
     assert mine["description"] in text
 
 
+@pytest.mark.slow
 def test_phone_reviews_by_buttons(ada: Tab, chromium: Any, build: Path) -> None:
     project, items = make_project(ada, build, "Phone")
     item = items[1]["id"]
@@ -537,6 +548,7 @@ def test_phone_reviews_by_buttons(ada: Tab, chromium: Any, build: Path) -> None:
         assert phone.complaints == []
 
 
+@pytest.mark.slow
 def test_keys_are_shown(ada: Tab, build: Path) -> None:
     project, items = make_project(ada, build, "Help")
     ada.item(project, items[1]["id"])

@@ -163,8 +163,14 @@ class Opened:
 PAGES = ("runs", "run", "sample", "trajectories", "compare", "side", "ask")
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 1440),
+        *(pytest.param(*one, marks=pytest.mark.slow)
+          for one in (("light", 390), ("dark", 1440), ("dark", 390))),
+    ],
+)  # fmt: skip
 def test_every_page_opens_without_a_complaint(
     chromium: Any, studio: Served, width: int, scheme: str
 ) -> None:
@@ -197,6 +203,7 @@ def axe(request: pytest.FixtureRequest) -> str:
     return source.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(chromium: Any, studio: Served, axe: str, scheme: str) -> None:
     with Opened(chromium, studio, "/runs", scheme=scheme) as opened:
@@ -217,6 +224,7 @@ def test_axe_finds_nothing_serious(chromium: Any, studio: Served, axe: str, sche
             assert serious == [], name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_ground(chromium: Any, studio: Served, scheme: str) -> None:
     with Opened(chromium, studio, "/runs", scheme=scheme) as opened:
@@ -257,6 +265,7 @@ def test_runs_are_filtered_sorted_and_compared(chromium: Any, studio: Served) ->
         opened.clean()
 
 
+@pytest.mark.slow
 def test_rows_are_walked_with_the_arrows(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, "/runs?sort=model") as opened:
         opened.page.wait_for_selector("tbody tr")
@@ -292,6 +301,7 @@ def test_a_cell_of_the_matrix_shows_its_samples(chromium: Any, studio: Served) -
         opened.clean()
 
 
+@pytest.mark.slow
 def test_samples_download_as_csv(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, f"/runs/{studio.eager}?l1=Spatial&right=false") as opened:
         assert opened.finds("12")
@@ -301,6 +311,7 @@ def test_samples_download_as_csv(chromium: Any, studio: Served) -> None:
         assert len(text.strip().splitlines()) == 13
 
 
+@pytest.mark.slow
 def test_cards_are_made_as_they_come_near(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, f"/runs/{studio.careful}") as opened:
         page = opened.page
@@ -324,6 +335,7 @@ def test_cards_are_made_as_they_come_near(chromium: Any, studio: Served) -> None
         opened.clean()
 
 
+@pytest.mark.slow
 def test_the_gallery_is_walked_with_the_arrows(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, f"/runs/{studio.careful}") as opened:
         page = opened.page
@@ -449,6 +461,7 @@ def test_a_hostile_reply_stays_text(chromium: Any, studio: Served) -> None:
         opened.clean()
 
 
+@pytest.mark.slow
 def test_a_big_picture_opens_in_tiles(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, f"/runs/{studio.careful}/samples/s003") as opened:
         opened.settle()
@@ -531,6 +544,7 @@ def test_a_model_is_asked(chromium: Any, studio: Served) -> None:
         opened.clean()
 
 
+@pytest.mark.slow
 def test_a_picture_can_be_picked(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, "/ask") as opened:
         page = opened.page
@@ -545,6 +559,7 @@ def test_a_picture_can_be_picked(chromium: Any, studio: Served) -> None:
         assert page.locator("textarea").input_value()
 
 
+@pytest.mark.slow
 def test_a_dropped_picture_is_taken(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, "/ask") as opened:
         opened.page.evaluate(
@@ -564,6 +579,7 @@ def test_a_dropped_picture_is_taken(chromium: Any, studio: Served) -> None:
         assert opened.page.locator(".viewer").get_attribute("data-state") == "drawn"
 
 
+@pytest.mark.slow
 def test_a_run_in_progress_is_followed(chromium: Any, studio: Served) -> None:
     """Its replies come one by one while the page is open."""
     live = studio.runs / "under-way"
@@ -588,6 +604,7 @@ def test_a_run_in_progress_is_followed(chromium: Any, studio: Served) -> None:
         shutil.rmtree(live)
 
 
+@pytest.mark.slow
 def test_the_help_shows_the_keys_in_force(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, f"/runs/{studio.careful}/samples/s001") as opened:
         opened.settle()
@@ -608,6 +625,7 @@ def test_the_help_shows_the_keys_in_force(chromium: Any, studio: Served) -> None
         assert page.locator("[name=model]").input_value() == "?g r"
 
 
+@pytest.mark.slow
 def test_single_letters_can_be_switched_off(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, f"/runs/{studio.careful}/samples/s001") as opened:
         opened.settle()
@@ -622,6 +640,7 @@ def test_single_letters_can_be_switched_off(chromium: Any, studio: Served) -> No
         page.wait_for_selector("[data-sample=s002]")
 
 
+@pytest.mark.slow
 def test_the_theme_is_remembered(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, "/runs", scheme="dark") as opened:
         ground = "getComputedStyle(document.body).backgroundColor"
@@ -634,6 +653,7 @@ def test_the_theme_is_remembered(chromium: Any, studio: Served) -> None:
         assert opened.page.evaluate(ground) == light
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_said_in_one_line(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, "/runs") as opened:
         opened.page.goto(f"{studio.url}/runs/no-such-run")
@@ -645,6 +665,7 @@ def test_what_is_not_there_is_said_in_one_line(chromium: Any, studio: Served) ->
         opened.page.wait_for_selector("h1:has-text('Runs')")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_is_said(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, "/runs") as opened:
         opened.page.wait_for_selector("tbody tr")
@@ -656,6 +677,7 @@ def test_a_server_that_is_gone_is_said(chromium: Any, studio: Served) -> None:
         opened.page.wait_for_selector("h1")
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_samples_scroll(chromium: Any, studio: Served) -> None:
     """The list itself is made up at the wire: what is tested is the page."""
     total = 100_000

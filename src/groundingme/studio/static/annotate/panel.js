@@ -117,9 +117,9 @@ export function CriteriaPart({ document, change, all }) {
           const [, word] = ANSWERS.find(([answer]) => answer === value);
           return html`
             <button type="button" class=${names("an-criterion", value === true && "yes", value === false && "no")}
-              data-criterion=${name} title=${asks} aria-label=${`${title}: ${word}. ${asks}`} onClick=${() => put(name, nextAnswer(value))}>
-              <kbd>${key}</kbd><span>${title}</span>
-              <b>${value === true ? "✓ yes" : value === false ? "✗ no" : "–"}</b>
+              data-criterion=${name} title=${asks} onClick=${() => put(name, nextAnswer(value))}>
+              <kbd aria-hidden="true">${key}</kbd><span>${title}</span>
+              <b aria-hidden="true">${value === true ? "✓ yes" : value === false ? "✗ no" : "–"}</b><span class="unseen">${word}</span>
             </button>`;
         })}
       </div>
