@@ -420,7 +420,8 @@ def test_a_model_of_the_hub_is_tuned_on_every_ratio_and_compared(tmp_path: Path)
         [str(word) for word in command], env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader((out / "sweep.csv").open(encoding="utf-8")))
+    written = (out / "sweep.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(written)))
     assert {one["ratio"] for one in rows} == {"untouched", "1:2", "1:1"}
     assert {one["domain"] for one in rows} == {"in-domain", "out-of-domain"}
     for ratio in ("1-2", "1-1"):

@@ -72,9 +72,9 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
 
     def about(self) -> dict[str, Any]:
         """See `plan.Learner`."""
-        told: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, out=Path()))
+        told = msgspec.structs.asdict(self)
         del told["out"], told["max_tokens"]
-        return {"learner": "tuned", **told}
+        return {"learner": "tuned", **msgspec.to_builtins(told)}
 
     def check(self, ratios: Sequence[Ratio]) -> None:
         """See `plan.Learner`."""
