@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from groundingme.geometry import iou
@@ -28,6 +29,7 @@ from groundingme.studies.study import (
 from groundingme.studies.transforming import CHANGES, Change, clipped, sized, view_of
 
 PLAIN = "as it is"
+_CONSISTENT = msgspec.structs.replace(PERCENT, title="consistent, %")
 BOXES = Knob(
     name="boxes", default="truth",
     text="what is cropped and taken away: truth, or own (the model's answers, needs no labels)",
@@ -179,7 +181,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
         figures=[Dots(title="Answers that stay the same under each change",
                       text="Share of questions whose answer, mapped back, is the one to the "
                       "unchanged question; intervals by image.",
-                      rows=names, x=PERCENT,
+                      rows=names, x=_CONSISTENT,
                       series={model: [points(one) for one in spans]
                               for model, spans in by_change.items()})],
         values={
@@ -213,7 +215,7 @@ def _finding(
         said += ", and equally under every kind. "
     else:
         least = min(known, key=lambda name: known[name])
-        said += f", least when a question is {least} ({spread(spans[least])} %). "
+        said += f", and least under the change {least!r}: {spread(spans[least])} %. "
     others = [model for model in overall if model != best]
     if not others:
         return said + "That says nothing of how often it is right; the last table does."

@@ -19,6 +19,7 @@ from groundingme.studies.reasons import ALONE, WITHOUT, Asked, asked_of, changed
 from groundingme.studies.study import Condition, Done, Dots, Outcome, Setting, Study, Table
 
 PLAIN = "as it is"
+_PRECISION = msgspec.structs.replace(PERCENT, title="precision, %")
 METHODS = ("left out", "alone", "both", "at random")
 
 
@@ -76,7 +77,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
         ],
         figures=[Dots(title="The clause that was made false is named",
                       text="Precision: of the clauses named. Intervals by image.",
-                      rows=METHODS, x=PERCENT,
+                      rows=METHODS, x=_PRECISION,
                       series={model: [points(found[method][1]) for method in METHODS]
                               for model, found in named.items()})],
         values={

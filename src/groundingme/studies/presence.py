@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,13 +238,15 @@ def _figure(promised: Promised) -> Lines:
         series.setdefault(method, []).append((100 * asked, mean))
     top = max([20.0, *(end.high for line in series.values() for _, end in line)])
     high_end = 5 * math.ceil(top / 5)
+    # Both axes end alike, so that the diagonal is where promise and loss are equal.
+    both: dict[str, Any] = {"low": 0, "high": high_end, "ticks": range(0, high_end + 1, 5)}
     return Lines(
         title="False rejections: asked for and lost",
         text="Means over drawn calibrations; whiskers hold 90 % of them. On the dotted line what "
         "is lost is what was allowed, and below it the promise is kept.",
         series=series,
-        x=Axis(low=0, high=20, ticks=(0, 5, 10, 15, 20), title="allowed, % of true descriptions"),
-        y=Axis(low=0, high=high_end, ticks=range(0, high_end + 1, 5), title="lost, %"),
+        x=Axis(**both, title="allowed, % of true descriptions"),
+        y=Axis(**both, title="lost, % of true descriptions"),
         diagonal=True,
     )
 
