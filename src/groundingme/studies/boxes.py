@@ -1,107 +1,223 @@
-"""How exact must the true boxes be? Scores and rankings when the truth itself is moved a little."""
+"""How exact must the true boxes be? Scores and rankings when the truth itself is another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from groundingme.geometry import iou
-from groundingme.report.svg import Axis, Span
-from groundingme.studies import STUDIES
-from groundingme.studies.estimates import images, negatives, percent, right, share
-from groundingme.studies.study import Condition, Done, Lines, Outcome, Setting, Study, Table
+from groundingme.geometry import Boxes, iou
+from groundingme.report.svg import PERCENT, Axis, Span
+from groundingme.studies import STUDIES, subsets, truth
+from groundingme.studies.estimates import Bools, Gain, better, gain, images, percent, points, share
+from groundingme.studies.study import (
+    Condition,
+    Done,
+    Knob,
+    Lines,
+    Outcome,
+    Setting,
+    Study,
+    Table,
+)
 
 JITTERS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
 """Standard deviation of each edge, as a share of the box's width or height."""
+SHOWN = JITTERS[3]
 THRESHOLDS = (0.5, 0.75)
+LADDER = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
 def plan(setting: Setting) -> Sequence[Condition]:
-    """Every model once: what is moved is the truth, after the fact."""
+    """Every model once: what is changed is the truth, after the fact."""
     return [
         Condition(name="as it is", model=model, dataset=setting.dataset) for model in setting.models
     ]
 
 
-def jittered(
-    targets: np.ndarray[tuple[int, int], np.dtype[np.float64]], amount: float, seed: int
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Boxes whose edges are moved by normal draws.
+class Scale:
+    """Scores of all models under one truth after another.
 
     Args:
-        targets: Shape `(N, 4)`, xyxy pixels.
-        amount: Standard deviation, as a share of the side.
-        seed: The same draws for every model, so that models stay comparable.
+        done: The runs.
     """
-    rng = np.random.default_rng(seed)
-    sides = np.tile(targets[:, 2:] - targets[:, :2], 2)
-    moved = targets + rng.normal(0, 1, targets.shape) * amount * sides
-    return np.concatenate(
-        [np.minimum(moved[:, :2], moved[:, 2:]), np.maximum(moved[:, :2], moved[:, 2:])], axis=1
-    )
+
+    def __init__(self, done: Sequence[Done]) -> None:
+        self.done, self.names = done, [one.condition.label for one in done]
+        self.samples = done[0].scored.samples
+        self.targets = truth.targets(self.samples)
+        self.clusters = images(self.samples)
+        self.pairs = np.argwhere(better(self.hits(self.targets, 0.5), self.clusters))
+
+    def hits(self, boxes: Boxes, threshold: float) -> Bools:
+        """Shape `(M, N)`."""
+        return np.array([truth.hits(one.scored, boxes, threshold) for one in self.done])
+
+    def spans(self, boxes: Boxes, threshold: float) -> list[Span]:
+        """Share right of each model."""
+        return [share(row, self.clusters) for row in self.hits(boxes, threshold)]
+
+    def kept(self, boxes: Boxes, threshold: float) -> float:
+        """Share of the clear pairs of models that are in the same order; NaN without any."""
+        scores = self.hits(boxes, threshold).mean(axis=1)[None]
+        return float(subsets.kept(scores, self.pairs)[0])
 
 
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
-    """Accuracy of every model against how much the truth is moved."""
-    samples = done[0].scored.samples
-    targets = np.array([one.target or (np.nan,) * 4 for one in samples], np.float64)
-    positive = ~negatives(done[0].scored) & ~np.isnan(targets).any(axis=1)
-    clusters = images(samples)
-    curves: dict[str, list[tuple[float, Span]]] = {}
-    rows, ranks = [], []
-    for amount in JITTERS:
-        shares = {}
-        for one in done:
-            # `right` stays what it is for rejections: no box of theirs is moved.
-            for threshold in THRESHOLDS:
-                hits = right(one.scored, threshold).copy()
-                truth = jittered(targets[positive], amount, setting.seed)
-                boxes = one.scored.scores.boxes[positive]
-                overlap = np.nan_to_num(iou(boxes, truth))
-                hits[positive] = overlap >= threshold
-                shares[one.condition.label, threshold] = share(hits, clusters)
-        order = sorted(done, key=lambda one: -shares[one.condition.label, 0.5].value)
-        ranks.append([one.condition.label for one in order])
-        for (model, threshold), span in shares.items():
-            name = f"{model}, Acc@{threshold:g}"
-            curves.setdefault(name, []).append((100 * amount, Span(*(100 * end for end in span))))
-            rows.append([model, f"{100 * amount:g} %", f"Acc@{threshold:g}", span])
-    held = [amount for amount, one in zip(JITTERS, ranks, strict=True) if one == ranks[0]]
-    first = done[0].condition.label
+    """Accuracy against jitter, under alternative truths and thresholds, and doubtful samples."""
+    scale = Scale(done)
+    moved = {one: truth.jittered(scale.targets, one, setting.seed) for one in JITTERS}
+    others = list(truth.from_extra(scale.samples))
+    for folder in str(setting.knobs["tables"]).split(","):
+        if folder.strip():
+            others += truth.from_tables(Path(folder.strip()), scale.samples)
+    doubts = {one: truth.doubts([run.scored for run in done], one) for one in THRESHOLDS}
+    heads = [f"{name}, Acc@{limit:g}" for limit in THRESHOLDS for name in scale.names]
     lost = {
-        threshold: rows_value(rows, first, JITTERS[0], threshold)
-        - rows_value(rows, first, JITTERS[3], threshold)
-        for threshold in THRESHOLDS
-    }
-    finding = (
-        f"Edges moved by {100 * JITTERS[3]:g} % of the side cost {first} "
-        f"{percent(lost[0.5])} points at IoU 0.5 and {percent(lost[0.75])} at 0.75. "
-    )
-    finding += (
-        "One model has no ranking to lose."
-        if len(done) == 1
-        else f"The ranking of the {len(done)} models is the same up to {100 * max(held):g} %."
-    )
-    x = Axis(low=0, high=100 * JITTERS[-1], ticks=[100 * one for one in JITTERS],
-             title="standard deviation of each true edge, % of the side")  # fmt: skip
-    y = Axis(low=0, high=100, ticks=(0, 20, 40, 60, 80, 100), title="right, %")
+        limit: gain(scale.hits(scale.targets, limit)[0], scale.hits(moved[SHOWN], limit)[0],
+                    scale.clusters)
+        for limit in THRESHOLDS
+    }  # fmt: skip
+    tables = [
+        Table(title="Accuracy when the truth is moved",
+              columns=["edges moved", *heads, "order kept at 0.5", "at 0.75"],
+              rows=[[f"{100 * one:g} %", *_cells(scale, boxes)] for one, boxes in moved.items()],
+              note="Order kept: of the pairs of models that are clearly apart at IoU 0.5 with the "
+              "data's own boxes; a dash where there is none."),
+        Table(title="Where models agree against the truth",
+              columns=["IoU", "what they agree on", "samples", "of all"],
+              rows=_doubt_rows(scale, doubts),
+              note="Two models or more, and more than half of them. Models of one family make the "
+              "same mistakes, so this is a list to look at and no verdict."),
+    ]  # fmt: skip
+    if others:
+        tables.insert(1, Table(
+            title="Accuracy under other true boxes",
+            columns=["true boxes", "there", "IoU with the data's", *heads, "order kept at 0.5",
+                     "at 0.75"],
+            rows=[_other(scale, name, boxes) for name, boxes in others],
+            note=f"There: positives with such a box at IoU {truth.SAME:g} or more with the data's; "
+            "the others count as wrong.",
+        ))  # fmt: skip
+    if doubts[THRESHOLDS[0]]:
+        tables.append(_list(scale, doubts[THRESHOLDS[0]]))
     return Outcome(
-        finding=finding,
-        tables=[Table(title="Accuracy when the truth is moved",
-                      columns=["model", "edges moved", "measure", "right"], rows=rows)],
-        figures=[Lines(title="Accuracy against the error of the true boxes",
-                       text="All models see the same moved boxes.", series=curves, x=x, y=y)],
-        values={"lost": {f"{key:g}": value for key, value in lost.items()}, "ranks": ranks},
+        finding=_finding(scale, lost, moved, doubts),
+        tables=tables,
+        figures=[_jitter_figure(scale, moved), _ladder_figure(scale)],
+        values={
+            "lost": {f"{limit:g}": -one.span.value for limit, one in lost.items()},
+            "kept": {f"{one:g}": scale.kept(boxes, 0.5) for one, boxes in moved.items()},
+            "doubts": {f"{limit:g}": [scale.samples[one.sample].id for one in found]
+                       for limit, found in doubts.items()},
+            "others": {name: _share_there(scale, boxes) for name, boxes in others},
+        },
+        notes=[] if others else [
+            "The data name no further boxes, so no other truth was tried; a build's tables "
+            "(--set tables=FOLDER) give those of its detector under every suppression policy."
+        ],
     )  # fmt: skip
 
 
-def rows_value(rows: Sequence[Sequence[object]], model: str, amount: float, least: float) -> float:
-    """The share in one row of the table."""
-    wanted = [model, f"{100 * amount:g} %", f"Acc@{least:g}"]
-    span = next(row[3] for row in rows if list(row[:3]) == wanted)
-    assert isinstance(span, Span)
-    return span.value
+def _cells(scale: Scale, boxes: Boxes) -> list[object]:
+    spans = [span for limit in THRESHOLDS for span in scale.spans(boxes, limit)]
+    kept = [scale.kept(boxes, limit) for limit in THRESHOLDS]
+    return [*spans, *(f"{percent(one)} %" if one == one else "–" for one in kept)]
+
+
+def _share_there(scale: Scale, boxes: Boxes) -> float:
+    positive = np.asarray(~np.isnan(scale.targets).any(axis=1))
+    there = np.asarray(~np.isnan(boxes).any(axis=1))
+    return float(there[positive].mean()) if positive.any() else np.nan
+
+
+def _other(scale: Scale, name: str, boxes: Boxes) -> list[object]:
+    there = ~np.isnan(boxes).any(axis=1)
+    overlap = float(iou(boxes[there], scale.targets[there]).mean()) if there.any() else np.nan
+    return [name, f"{percent(_share_there(scale, boxes))} %", overlap, *_cells(scale, boxes)]
+
+
+def _doubt_rows(scale: Scale, doubts: dict[float, list[truth.Doubt]]) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for limit, found in doubts.items():
+        for kind in ("another box", "a box where nothing should match", "nothing where one should"):
+            marks = np.zeros(len(scale.samples), bool)
+            marks[[one.sample for one in found if one.kind == kind]] = True
+            rows.append([f"{limit:g}", kind, int(marks.sum()), share(marks, scale.clusters)])
+    return rows
+
+
+def _list(scale: Scale, found: Sequence[truth.Doubt]) -> Table:
+    rows = []
+    for one in sorted(found, key=lambda d: (-d.models, d.overlap))[:20]:
+        sample = scale.samples[one.sample]
+        agreed = "–" if np.isnan(one.box).any() else " ".join(f"{edge:.0f}" for edge in one.box)
+        true = " ".join(f"{edge:.0f}" for edge in sample.target) if sample.target else "–"
+        rows.append([sample.id, one.kind, one.models, true, agreed, one.overlap])
+    return Table(
+        title="Samples to look at",
+        columns=["sample", "what models agree on", "models", "true box", "their box", "IoU"],
+        rows=rows,
+        note=f"{len(rows)} of {len(found)} at IoU {THRESHOLDS[0]:g}, the most agreed on first.",
+    )
+
+
+def _jitter_figure(scale: Scale, moved: dict[float, Boxes]) -> Lines:
+    series = {
+        f"{name}, Acc@{limit:g}": [
+            (100 * amount, points(scale.spans(boxes, limit)[at])) for amount, boxes in moved.items()
+        ]
+        for limit in THRESHOLDS
+        for at, name in enumerate(scale.names)
+    }
+    x = Axis(low=0, high=100 * JITTERS[-1], ticks=[100 * one for one in JITTERS],
+             title="standard deviation of each true edge, % of the side")  # fmt: skip
+    return Lines(title="Accuracy against the error of the true boxes", series=series, x=x,
+                 text="All models see the same moved boxes.", y=_PERCENT)  # fmt: skip
+
+
+def _ladder_figure(scale: Scale) -> Lines:
+    spans = [scale.spans(scale.targets, limit) for limit in LADDER]
+    series = {
+        name: [(limit, points(row[at])) for limit, row in zip(LADDER, spans, strict=True)]
+        for at, name in enumerate(scale.names)
+    }
+    x = Axis(low=0.5, high=0.95, ticks=(0.5, 0.6, 0.7, 0.8, 0.9), title="least IoU that is right")
+    return Lines(title="Accuracy against the threshold", text="With the data's own boxes.",
+                 series=series, x=x, y=_PERCENT)  # fmt: skip
+
+
+_PERCENT = Axis(low=0, high=100, ticks=PERCENT.ticks, title="right, %")
+
+
+def _finding(
+    scale: Scale,
+    lost: dict[float, Gain],
+    moved: dict[float, Boxes],
+    doubts: dict[float, list[truth.Doubt]],
+) -> str:
+    first = (
+        f"Edges moved by {100 * SHOWN:g} % of the side cost {scale.names[0]} "
+        f"{percent(-lost[0.5].span.value + 0.0)} points at IoU 0.5 and "
+        f"{percent(-lost[0.75].span.value + 0.0)} at 0.75"
+    )
+    if len(scale.names) == 1:
+        return f"{first}. One model has no ranking to lose, and nobody to agree with."
+    if not len(scale.pairs):
+        first += "; no two models are clearly apart, so there is no ranking to lose."
+    else:
+        kept = [scale.kept(boxes, 0.5) == 1 for boxes in moved.values()]
+        held = list(moved)[: kept.index(False)] if False in kept else list(moved)
+        first += (
+            f"; all {len(scale.pairs)} clear pairs of models are in the same order up to "
+            f"{100 * max(held):g} %."
+        )
+    parts = [f"{len(found)} at IoU {limit:g}" for limit, found in doubts.items()]
+    return (
+        f"{first} Models agree with each other against the truth in {' and '.join(parts)} of "
+        f"{len(scale.samples)} samples."
+    )
 
 
 STUDIES.register(
@@ -109,11 +225,15 @@ STUDIES.register(
     Study(
         name="boxes",
         question="How much do errors of the true boxes change scores and rankings?",
-        needs="one model or more, asked once; one data set with boxes",
+        needs="one model or more, asked once; one data set with boxes. Two models or more show "
+        "where the truth is in doubt; tables of a build show other detectors and policies",
         models=("builtin/grounder", "builtin/grounder-positive-only"),
-        data=("scenes",),
+        data=("scenes:seed=11,n=240",),
         plan=plan,
         reduce=reduce,
-        knobs=(),
+        knobs=(
+            Knob(name="tables", default="",
+                 text="folders of a build's stage detect, by commas: other true boxes"),
+        ),
     ),
-)
+)  # fmt: skip

@@ -1,0 +1,177 @@
+"""True boxes that are not the data's own: moved, found by a detector, or agreed on by models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundingme.build import tables
+from groundingme.build.records import Detections
+from groundingme.build.suppress import POLICIES, suppress
+from groundingme.errors import UsageError
+from groundingme.geometry import Boxes, iou, iou_matrix
+from groundingme.result import Result
+from groundingme.schema import Sample
+
+SAME = 0.5
+"""Least IoU with the true box at which another box is one of the same thing."""
+LIMITS = (0.5, 0.7, 0.9)
+"""Largest IoU at which two detections do not clash, of each suppression policy."""
+_COLUMNS = ("proposals", "candidates", "alternatives", "objects")
+"""Columns of a data set in which further boxes may stand."""
+
+
+def targets(samples: Sequence[Sample]) -> Boxes:
+    """True boxes `(N, 4)`; NaN where there is none."""
+    return np.array([one.target or (np.nan,) * 4 for one in samples], np.float64).reshape(-1, 4)
+
+
+def jittered(boxes: Boxes, amount: float, seed: int) -> Boxes:
+    """Boxes whose edges are moved by normal draws.
+
+    Args:
+        boxes: Shape `(N, 4)`, xyxy pixels.
+        amount: Standard deviation, as a share of the side.
+        seed: The same draws for every model and amount, so that they stay comparable.
+    """
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    moved = boxes + np.random.default_rng(seed).normal(0, 1, boxes.shape) * amount * sides
+    return np.concatenate(
+        [np.minimum(moved[:, :2], moved[:, 2:]), np.maximum(moved[:, :2], moved[:, 2:])], axis=1
+    )
+
+
+def hits(result: Result, truth: Boxes, threshold: float) -> NDArray[np.bool_]:
+    """Which samples are right if `truth` is true; rejections stay what they are.
+
+    A positive without a box in `truth` is wrong.
+    """
+    found = np.asarray(result.scores.ious >= threshold)
+    positive = ~np.asarray(result.scores.negatives, bool)
+    found[positive] = iou(result.scores.boxes, truth)[positive] >= threshold
+    return found
+
+
+def nearest(boxes: Boxes, others: Sequence[Boxes]) -> Boxes:
+    """For each box the one of its picture's others that overlaps it most; NaN below `SAME`."""
+    found = np.full(boxes.shape, np.nan)
+    for at, (box, around) in enumerate(zip(boxes, others, strict=True)):
+        shared = iou_matrix(box[None], around)[0] if len(around) else np.zeros(0)
+        if len(shared) and shared.max() >= SAME:
+            found[at] = around[int(shared.argmax())]
+    return found
+
+
+def from_extra(samples: Sequence[Sample]) -> Iterator[tuple[str, Boxes]]:
+    """Alternatives that the data's own columns name; the true box itself is none."""
+    truth = targets(samples)
+    for column in _COLUMNS:
+        around = []
+        for one, box in zip(samples, truth, strict=True):
+            value = one.extra.get(column)
+            rows: list[Any] = value if isinstance(value, list) else []
+            listed = [edges for row in rows if (edges := _box(row))]
+            array = np.array(listed, np.float64).reshape(-1, 4)
+            around.append(array[np.abs(array - box).max(axis=1) > 1e-6] if len(array) else array)
+        found = nearest(truth, around)
+        if not np.isnan(found).all():
+            yield f"the data's {column}", found
+
+
+def _box(row: Any) -> list[float]:
+    """Four numbers; none where the row holds no box."""
+    value = row.get("bbox") or row.get("box") if isinstance(row, Mapping) else row
+    if not isinstance(value, list | tuple) or len(value) != 4:
+        return []
+    return [float(edge) for edge in value]
+
+
+def from_tables(folder: Path, samples: Sequence[Sample]) -> Iterator[tuple[str, Boxes]]:
+    """What every suppression policy leaves of a detector's boxes, nearest to the true ones.
+
+    Args:
+        folder: Of a stage of a build that holds pictures with all that was detected (`detect`,
+            `suppress`, `filter`), or the folder of the build's stages: its newest `detect` counts.
+        samples: Their images are known by the pictures' ids.
+
+    Raises:
+        UsageError: There are no such tables, or none of these pictures.
+    """
+    detections = _detections(folder)
+    names = [one.image.name if one.image else "" for one in samples]
+    if not detections.keys() & set(names):
+        raise UsageError(
+            f"expected pictures such as {names[0]!r} in the tables of {folder}, got "
+            f"{next(iter(detections), 'none')!r}; name the build that the data came from"
+        )
+    truth, empty = targets(samples), np.empty((0, 4))
+    for policy in POLICIES:
+        for limit in LIMITS if policy != "none" else LIMITS[:1]:
+            kept = {name: _kept(one, policy, limit) for name, one in detections.items()}
+            title = policy if policy == "none" else f"{policy}, IoU {limit:g}"
+            yield f"{folder.name}: {title}", nearest(truth, [kept.get(n, empty) for n in names])
+
+
+def _detections(folder: Path) -> dict[str, Detections]:
+    stages = sorted(folder.glob("*-detect-*/"), key=lambda one: one.stat().st_mtime)
+    shards = sorted((stages[-1] if stages else folder).glob("[0-9]*.parquet"))
+    if not shards:
+        raise UsageError(
+            f"expected tables of a build's stage in {folder}, got none; name the folder of its "
+            "stage detect"
+        )
+    return {one.id: one.found for path in shards for one in tables.read_pictures(path)}
+
+
+def _kept(found: Detections, policy: str, limit: float) -> Boxes:
+    keep = suppress(found.boxes, found.codes()[0], found.scores, policy=policy, iou=limit).keep
+    return found.boxes[keep]
+
+
+class Doubt(NamedTuple):
+    """A sample of which models agree on something else than the truth.
+
+    Attributes:
+        sample: Index of the sample.
+        kind: `another box`, `a box where nothing should match`, or `nothing where one should`.
+        models: How many agree.
+        box: The box that they agree on, the first model's of them; NaN where they reject.
+        overlap: Its IoU with the true box; 0 where there is none.
+    """
+
+    sample: int
+    kind: str
+    models: int
+    box: Boxes
+    overlap: float
+
+
+def doubts(results: Sequence[Result], threshold: float) -> list[Doubt]:
+    """Samples of which two models or more, and more than half of them, agree against the truth.
+
+    Boxes agree where each has the IoU `threshold` with the first model's of them.
+    """
+    first = results[0]
+    truth = targets(first.samples)
+    boxes = np.stack([one.scores.boxes for one in results])
+    rejected = np.stack([[s.outcome == "rejected" for s in one.scores] for one in results])
+    enough = max(2, len(results) // 2 + 1)
+    found = []
+    for at, negative in enumerate(first.scores.negatives):
+        agree = np.nan_to_num(iou_matrix(boxes[:, at], boxes[:, at])) >= threshold
+        lead = int(agree.sum(axis=1).argmax())
+        most = int(agree[lead].sum())
+        overlap = float(iou(boxes[lead, at][None], truth[at][None])[0])
+        if most >= enough and (negative or overlap < threshold):
+            kind = "a box where nothing should match" if negative else "another box"
+            found.append(Doubt(at, kind, most, boxes[lead, at], overlap))
+        elif not negative and rejected[:, at].sum() >= enough:
+            nothing = np.full(4, np.nan)
+            found.append(
+                Doubt(at, "nothing where one should", int(rejected[:, at].sum()), nothing, 0.0)
+            )
+    return found
