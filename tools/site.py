@@ -119,6 +119,14 @@ def _prose(text: str) -> str:
     )
 
 
+def on_config(config, **_):  # type: ignore[no-untyped-def]
+    """Lists the page of every study."""
+    pages = sorted(path.name for path in (ROOT / "docs" / "studies").glob("*.md"))
+    (section,) = (entry for entry in config.nav if "Studies" in entry)
+    section["Studies"] += [f"studies/{name}" for name in pages]
+    return config
+
+
 def on_files(files, config):  # type: ignore[no-untyped-def]
     """Adds the pages that are made here."""
     from mkdocs.structure.files import File
