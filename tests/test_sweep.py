@@ -147,6 +147,8 @@ def reduced(positives: list[float], rejections: list[float], half: float = 0.01)
             "Positives": positives,
             "Rejection": rejections,
             "Balanced score": [(a + b) / 2 for a, b in zip(positives, rejections, strict=True)],
+            "False rejections": [one / 5 for one in rejections],
+            "Rejection less false rejections": [4 * one / 5 for one in rejections],
         }
         for name, values in columns.items():
             cells = {one: cell(value, half) for one, value in zip(names, values, strict=True)}
@@ -177,26 +179,43 @@ def test_none_where_every_ratio_loses_more() -> None:
 def test_the_finding_follows_the_numbers() -> None:
     up = advice.finding(reduced([0.9, 0.88, 0.85, 0.80], [0.0, 0.5, 0.7, 0.95]))
     assert len(up) == 2
-    assert "0.0 to 95.0 % in domain (clearly up; up at every step)" in up[0]
-    assert "90.0 to 80.0 % in domain (clearly down; down at every step)" in up[0]
-    assert "95.0 (100 %)" in up[1]
+    assert "0.0 to 95.0 % in domain (clearly up, up with every step of the ratio)" in up[0]
+    assert "90.0 to 80.0 % in domain (clearly down, down with every step of the ratio)" in up[0]
+    assert "1:1 gains 76.0 points of rejection in domain and 76.0 out of domain (100 %" in up[1]
+    assert "rejects 19.0 % of what is there" in up[1]
+    bent = advice.finding(reduced([0.9, 0.88, 0.85, 0.86], [0.0, 0.5, 0.7, 0.95]))
+    assert "90.0 to 86.0 % in domain (clearly down, not the same way at every step" in bent[0]
     flat = advice.finding(reduced([0.9, 0.9, 0.905], [0.0, 0.001, 0.002]))
     assert "no clear change" in flat[0]
     assert "nothing can be said of transfer" in flat[1]
 
 
 def test_transfer_is_partial_where_less_is_gained() -> None:
-    told = reduced([0.9, 0.88], [0.0, 0.9])
+    told = reduced([0.9, 0.88], [0.0, 1.0])
     rows = []
     for one in told.rows:
-        if (one.domain, one.name) == ("out-of-domain", "Rejection"):
-            values = {"untouched": cell(0.0), "1:8": cell(0.45)}
+        if (one.domain, one.name) == ("out-of-domain", reduction.SKILL):
+            values = {"untouched": cell(0.0), "1:8": cell(0.4)}
             one = Row(name=one.name, domain=one.domain, main=True, samples=9, cells=values,
-                      changes={"1:8": cell(0.45)})  # fmt: skip
+                      changes={"1:8": cell(0.4)})  # fmt: skip
         rows.append(one)
     said = advice.finding(Reduced(columns=told.columns, seeds=told.seeds, rows=rows))[1]
-    assert "45.0 (50 %)" in said
+    assert "80.0 points of rejection in domain and 40.0 out of domain (50 %" in said
     assert "transfer is partial" in said
+
+
+def test_a_control_without_negatives_is_not_recommended() -> None:
+    told = reduced([0.9, 0.9, 0.7], [0.0, 0.0, 0.9])
+    names = {"untouched": "untouched", "1:8": "0:1", "1:4": "1:4"}
+    rows = [
+        Row(name=one.name, domain=one.domain, main=True, samples=9,
+            cells={names[key]: value for key, value in one.cells.items()},
+            changes={names[key]: value for key, value in one.changes.items()})
+        for one in told.rows
+    ]  # fmt: skip
+    found = advice.advise(Reduced(columns=list(names.values()), seeds=[0], rows=rows), 2.0)
+    assert found.ratio is None
+    assert "at 1:4" in found.reason
 
 
 # ---- tables

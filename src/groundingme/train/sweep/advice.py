@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 
 import msgspec
 
 from groundingme.taxonomy import REJECTION
-from groundingme.train.sweep.plan import UNTOUCHED, Domain
-from groundingme.train.sweep.reduction import BALANCED, POSITIVES, TOTAL, Cell, Reduced
+from groundingme.train.sweep.plan import DOMAINS, UNTOUCHED, Domain
+from groundingme.train.sweep.reduction import (
+    BALANCED,
+    FALSE,
+    POSITIVES,
+    SKILL,
+    TOTAL,
+    Cell,
+    Reduced,
+)
 
 _SLACK = 1e-9
 
@@ -50,9 +57,10 @@ def advise(reduced: Reduced, max_loss: float) -> Advice:
         reason = "It takes samples with and without an answer, and there is one kind only."
         return Advice(ratio=None, criterion=criterion, reason=reason)
     changes = positives.changes
-    fit = [name for name in reduced.ratios if -100 * changes[name].value <= max_loss + _SLACK]
+    mixtures = [name for name in reduced.ratios if not name.startswith("0:")]
+    fit = [name for name in mixtures if -100 * changes[name].value <= max_loss + _SLACK]
     if not fit:
-        least = max(reduced.ratios, key=lambda name: changes[name].value)
+        least = max(mixtures, key=lambda name: changes[name].value)
         reason = (
             f"Every ratio loses more; the smallest loss is {_loss(changes[least])}, at {least}."
         )
@@ -78,31 +86,36 @@ def finding(reduced: Reduced) -> list[str]:
     Where a domain or a kind of sample is missing, so is what could be said of it.
     """
     last = reduced.ratios[-1]
-    told: dict[str, list[str]] = {REJECTION: [], POSITIVES: []}
-    for name, parts in told.items():
-        for domain in ("in-domain", "out-of-domain"):
+    halves = []
+    for what, name in (("rejection goes", REJECTION), ("positives go", POSITIVES)):
+        parts = []
+        for domain in DOMAINS:
             row = reduced.find(domain, name)
             if row:
+                trained = [row.cells[one].value for one in reduced.ratios]
                 parts.append(
                     f"from {_percent(row.cells[UNTOUCHED].value)} to "
                     f"{_percent(row.cells[last].value)} % {_where(domain)} "
-                    f"({_trend(row.changes[last])}; {_steps(row.cells.values())})"
+                    f"({_trend(row.changes[last])}{_steps(trained)})"
                 )
-    halves = [
-        f"{what} {' and '.join(parts)}"
-        for what, parts in zip(("rejection goes", "positives go"), told.values(), strict=True)
-        if parts
-    ]
+        if parts:
+            halves.append(f"{what} {' and '.join(parts)}")
     first = f"From the untouched model to {last}, {', and '.join(halves)}."
-    return [first, *_transfer(reduced, last)] if halves else []
+    return [first, *_transfer(reduced)] if halves else []
 
 
-def _transfer(reduced: Reduced, last: str) -> list[str]:
-    inside = reduced.find("in-domain", REJECTION)
-    outside = reduced.find("out-of-domain", REJECTION)
-    if not inside or not outside:
+def _transfer(reduced: Reduced) -> list[str]:
+    """How much of what is learnt in domain is there out of domain.
+
+    Who merely rejects more often rejects more of everything, so what counts is rejection less
+    false rejections, at the ratio where that is largest in domain.
+    """
+    inside, outside = (reduced.find(domain, SKILL) for domain in DOMAINS)
+    wrong = reduced.find("out-of-domain", FALSE)
+    if not inside or not outside or not wrong:
         return []
-    here, there = inside.changes[last], outside.changes[last]
+    best = max(reduced.ratios, key=lambda name: inside.cells[name].value)
+    here, there = inside.changes[best], outside.changes[best]
     if here.low <= 0:
         return ["Rejection is not clearly gained in domain, so nothing can be said of transfer."]
     if there.low <= 0 <= there.high:
@@ -110,12 +123,12 @@ def _transfer(reduced: Reduced, last: str) -> list[str]:
     elif there.high < here.low:
         word = "transfer is partial"
     else:
-        word = "no loss in transfer can be shown"
+        word = "a loss in transfer cannot be shown"
     share = 100 * there.value / here.value
     return [
-        f"Of the {100 * here.value:.1f} points of rejection gained in domain at {last}, "
-        f"{100 * there.value:.1f} ({share:.0f} %) are gained out of domain: {word}"
-        f"{_total(reduced)}."
+        f"Less false rejections, {best} gains {100 * here.value:.1f} points of rejection in domain "
+        f"and {100 * there.value:.1f} out of domain ({share:.0f} %; {word}), where it also rejects "
+        f"{_percent(wrong.cells[best].value)} % of what is there{_total(reduced)}."
     ]
 
 
@@ -141,16 +154,16 @@ def _trend(change: Cell) -> str:
     return "clearly up" if change.value > 0 else "clearly down"
 
 
-def _steps(cells: Iterable[Cell]) -> str:
-    values = [one.value for one in cells]
+def _steps(values: list[float]) -> str:
+    """Whether more negatives always lead the same way."""
     pairs = list(itertools.pairwise(values))
-    if len(set(values)) == 1:
-        return "the same at every step"
+    if len(set(values)) < 2:
+        return ""
     if all(b >= a for a, b in pairs):
-        return "up at every step"
+        return ", up with every step of the ratio"
     if all(b <= a for a, b in pairs):
-        return "down at every step"
-    return "not always in one direction"
+        return ", down with every step of the ratio"
+    return ", not the same way at every step of the ratio"
 
 
 def _percent(value: float) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg")
+_LOW = 5.0
+"""Percent rejected below which a point lies on the axis."""
 
 
 def write(reduced: Reduced, folder: Path) -> list[Path]:
@@ -60,17 +62,23 @@ def _trade(axes: Axes, reduced: Reduced) -> None:
         axes.plot(_values(x), _values(y), label=domain.replace("-", " "), **look)
         _whiskers(axes, x, y, look["color"])
         for name, across, up in zip(reduced.columns, x, y, strict=True):
-            axes.annotate(
-                name, (100 * across.value, 100 * up.value), xytext=(4, -7),
-                textcoords="offset points", fontsize=6, color=look["color"],
-            )  # fmt: skip
+            _label(axes, name, 100 * across.value, 100 * up.value, look["color"])
     axes.set(
         xlabel="found where something matches (Acc@0.5), %",
         ylabel="rejected where nothing matches, %", ylim=(-3, 103),
     )  # fmt: skip
     axes.grid()
     axes.legend(loc="lower left")
-    axes.set_title("negatives : positives in training")
+    axes.set_title("gained and lost; negatives : positives in training")
+
+
+def _label(axes: Axes, text: str, x: float, y: float, color: str) -> None:
+    # Models that reject nothing lie side by side on the axis; their names stand upright.
+    low = y < _LOW
+    axes.annotate(
+        text, (x, y), xytext=(0, 5) if low else (4, -7), textcoords="offset points", fontsize=6,
+        color=color, rotation=70 if low else 0,
+    )  # fmt: skip
 
 
 def _forgetting(axes: Axes, reduced: Reduced) -> None:

@@ -34,6 +34,7 @@ TOTAL = "Total"
 POSITIVES = "Positives"
 BALANCED = "Balanced score"
 FALSE = "False rejections"
+SKILL = "Rejection less false rejections"
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -145,6 +146,15 @@ def total_accuracy(sums: Floats) -> Floats:
         return np.asarray((sums[..., 1] + sums[..., 4]) / (sums[..., 0] + sums[..., 3]))
 
 
+def skill(sums: Floats) -> Floats:
+    """What is rejected rightly less what is rejected wrongly; 0 for who rejects at random.
+
+    Source:
+        Youden's index, Cancer 3, 1950.
+    """
+    return rejection.n_accuracy(sums) - rejection.false_rejection_rate(sums)
+
+
 _SHARES: dict[Measure, tuple[list[int], list[int]]] = {
     rejection.positive_accuracy: ([1], [0]),
     rejection.n_accuracy: ([4], [3]),
@@ -186,9 +196,10 @@ def row(
     means = measure(sums.mean(axis=1).sum(axis=1))
     low, high = stats.percentiles(drawn)
     cells, changes = {}, {}
+    least = -1.0 if measure is skill else 0.0
     for at, column in enumerate(answers.columns):
         by_image = _exact(sums[at], clusters, measure) or Interval(float(low[at]), float(high[at]))
-        cells[column] = _cell(float(means[at]), by_image, figures[at], least=0.0)
+        cells[column] = _cell(float(means[at]), by_image, figures[at], least=least)
         if at:
             ends = stats.percentiles(drawn[:, at] - drawn[:, 0])
             by_image = Interval(float(ends[0]), float(ends[1]))
@@ -250,7 +261,7 @@ def t_quantile(freedom: int, level: float = stats.LEVEL) -> float:
 def rows(domain: Domain, answers: Answers, *, resamples: int = stats.RESAMPLES) -> list[Row]:
     """All rows of a domain: the paper's first."""
     negatives = answers.sums[0, 0, :, 3] > 0
-    everything = np.ones_like(negatives)
+    everything, both = np.ones_like(negatives), len(set(negatives.tolist()))
     l1, l2 = np.array(answers.l1), np.array(answers.l2)
     positives, rejected = rejection.positive_accuracy, rejection.n_accuracy
     plan: list[tuple[str, NDArray[np.bool_], Measure, bool]] = []
@@ -269,12 +280,13 @@ def rows(domain: Domain, answers: Answers, *, resamples: int = stats.RESAMPLES) 
              for kind in kinds]  # fmt: skip
     plan += [
         (FALSE, ~negatives, rejection.false_rejection_rate, False),
+        (SKILL, everything, skill, False),
         (BALANCED, everything, rejection.balanced_score, False),
     ]
     return [
         row(name, domain, answers, members, measure, main=main, resamples=resamples)
         for name, members, measure, main in plan
-        if members.any() and not (name == BALANCED and len(set(negatives.tolist())) < 2)
+        if members.any() and not (name in (BALANCED, SKILL) and both < 2)
     ]
 
 
