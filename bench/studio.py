@@ -3,6 +3,7 @@
     python bench/studio.py                                   # SQLite, 20 people, 60 seconds
     python bench/studio.py --seconds 300
     python bench/studio.py --db postgresql://NAME@HOST/EMPTY_DATABASE
+    python bench/studio.py --queue 100000                    # what a long queue costs, one person
 
 Starts the real server on loopback and makes a project of small pictures. Each person takes an
 item, edits it at `--rate` edits a second, submits it after 5 to 15 edits and takes the next. With
@@ -161,6 +162,68 @@ def pictures(folder: Path, count: int) -> None:
         Image.new("RGB", (64, 48), (n % 256, n // 256, 0)).save(folder / f"{n:05}.png")
 
 
+def fill(url: str, folder: Path, count: int) -> None:
+    """A project of so many items of one picture; each fifth was flagged."""
+    import sqlalchemy as sa
+
+    from groundingme.build.sources import place
+    from groundingme.studio import models, people, projects
+    from groundingme.studio.database import Database, now
+
+    target: dict[str, Any] = {
+        "picture": "00000.png", "where": place(str(folder.resolve()), "00000.png"), "width": 64,
+        "height": 48, "box": [9.0, 9.0, 30.0, 30.0], "score": 0.5, "others": [], "drafts": [],
+        "description": "the cup", "original": "", "changes": [], "verdicts": [], "flags": [],
+        "rank": 0.0, "absent": False, "subtask_l2": "Counting",
+    }  # fmt: skip
+    database = Database(url)
+    with database.write() as session:
+        who = people.add(session, "person 0", "admin", by=None)
+        one = models.Project(
+            name="long", kind="build", source="", overlap=1, blind=False, notes={}, created=now(),
+            created_by=who.id,
+        )  # fmt: skip
+        session.add(one)
+        session.flush()
+        rows = [
+            {**target, "id": str(n), "label": f"class {n % 50}",
+             "subtask_l1": "Spatial" if n % 3 else "Limited"}
+            for n in range(count)
+        ]  # fmt: skip
+        projects.add_items(session, one, rows)
+        session.execute(sa.update(models.Item).where(models.Item.id % 5 == 0).values(flagged=True))
+        # PostgreSQL does so by itself within a minute.
+        session.execute(sa.text("ANALYZE"))
+    database.close()
+
+
+async def walk(address: str, count: int) -> None:
+    """Asks for each view of a long queue six times; the first time apart."""
+    one = Annotator(address, "person 0", 0)
+    try:
+        await one.enter()
+        for title, path in (
+            ("first page", "queue?limit=60"),
+            ("last page", f"queue?limit=60&offset={count - 60}"),
+            ("a subtask", "queue?limit=60&l1=Limited"),
+            ("a class", "queue?limit=60&label=class%207"),
+            ("flagged", "queue?limit=60&flag=1"),
+            ("mine", "queue?limit=60&mine=1"),
+            ("next", "next"),
+            ("next after the middle", f"next?after={count // 2}"),
+            ("next flagged after the middle", f"next?flag=1&after={count // 2}"),
+            ("counts", ""),
+            ("dashboard", "dashboard"),
+        ):
+            one.seconds["edit"] = []
+            for _ in range(6):
+                await one.timed("edit", "GET", f"/api/projects/1/{path}".rstrip("/"))
+            first, *rest = (1000 * s for s in one.seconds["edit"])
+            print(f"{title:30} first {first:6.0f} ms, then {np.median(rest):6.0f} ms")
+    finally:
+        await one.http.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--people", type=int, default=20)
@@ -168,11 +231,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--db", default="")
     parser.add_argument("--in-step", action="store_true", help="everybody submits after 10 edits")
+    parser.add_argument("--queue", type=int, default=0, help="items of a queue to walk instead")
     told = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         spread = 0 if told.in_step else SPREAD
         items = int(1.3 * told.people * (told.seconds * told.rate / EDITS + 2))
-        pictures(Path(folder) / "pictures", items)
+        pictures(Path(folder) / "pictures", 1 if told.queue else items)
+        if told.queue:
+            url = told.db or f"sqlite:///{folder}/home/studio.sqlite"
+            fill(url, Path(folder) / "pictures", told.queue)
         command = [
             sys.executable, "-m", "groundingme", "studio", "--home", f"{folder}/home",
             "--root", folder, "--runs", f"{folder}/runs", "--port", "0", "--no-open",
@@ -183,6 +250,9 @@ def main() -> None:
             assert server.stderr is not None
             address = server.stderr.readline().decode().split()[1]
             asyncio.run(_when_up(address))
+            if told.queue:
+                asyncio.run(walk(address, told.queue))
+                return
             asyncio.run(load(address, "pictures", told.people, told.seconds, told.rate, spread))
             times = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
             used = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")

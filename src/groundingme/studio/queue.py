@@ -304,7 +304,11 @@ def _one(
     """The first in order after a place, going round; never the item at that place."""
     if after is not None:
         wanted = wanted.where(Item.id != after)
-    found: Item | None = session.scalar(wanted.order_by(Item.order <= order, Item.order).limit(1))
+    first = wanted.order_by(Item.order).limit(1)
+    # Two questions, as each walks the index up to its answer; one over both would sort all.
+    found: Item | None = session.scalar(first.where(Item.order > order))
+    if found is None and order >= 0:
+        found = session.scalar(first.where(Item.order <= order))
     return found
 
 
