@@ -19,7 +19,7 @@ from groundingme.train.tuning.options import DEFAULTS, TuneOptions, load_options
 
 # Qwen3-VL-8B-Instruct, from its published configuration; LoRA of rank 16 on the language model.
 EIGHT = Shape(
-    weights=8_767_123_696, linear=7_600_000_000, trained=43_646_976, added=43_646_976, layers=36,
+    weights=8_767_123_696, linear=7_517_270_016, trained=43_646_976, added=43_646_976, layers=36,
     hidden=4096, inner=12288, vocabulary=151936, vision_layers=27, vision_hidden=1152,
     patches_per_token=4,
 )  # fmt: skip

@@ -136,8 +136,9 @@ def test_killed_and_interrupted_runs_end_where_an_undisturbed_one_does(
 ) -> None:
     words = ("train", base, mixture, "--steps", 16, "--rate", "1e-2", "--save-every", 3, *SMALL)
     words = (*words, "--batch", 2, "--held-out", "0.25", "--eval-every", 4)
+    same = {"steps": 16, "rate": 1e-2, "save_every": 3, "batch": 2, "held_out": 0.25}
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    call(*words, "-o", straight)
+    run_here(base, mixture, straight, **same, eval_every=4)
 
     def until(ready: Callable[[], bool], how: int) -> int:
         process = subprocess.Popen(
@@ -165,10 +166,9 @@ def test_killed_and_interrupted_runs_end_where_an_undisturbed_one_does(
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
     assert lines(stopped / "curve.jsonl") == lines(straight / "curve.jsonl")
     assert [line["step"] for line in lines(straight / "curve.jsonl")] == [0, 4, 8, 12, 16]
-    assert "Finished already" in call(*words, "-o", stopped)
-    refused = call(*words, "-o", stopped, "--rate", "1e-3", code=2)
-    assert "rate 0.001, not 0.01" in refused
-    assert "another folder with -o" in refused
+    run_here(base, mixture, stopped, **same, eval_every=4, state="before")
+    with pytest.raises(UsageError, match=r"rate 0\.001, not 0\.01.*another folder with -o"):
+        run_here(base, mixture, stopped, **{**same, "rate": 1e-3}, eval_every=4)
 
 
 def test_two_processes_train_one_model(base: Path, mixture: Path, tmp_path: Path) -> None:
@@ -197,14 +197,16 @@ def test_other_families_take_a_step(family: str, tune: str, squares: Path, tmp_p
     assert answer(out, squares)
 
 
-def run_here(model: Path, mixed: Path, out: Path, **options: Any) -> dict[str, Any]:
+def run_here(
+    model: Path, mixed: Path, out: Path, state: str = "finished", **options: Any
+) -> dict[str, Any]:
     """The same in this process, which is sooner there."""
     from groundingme.train.tuning.plans import plan
     from groundingme.train.tuning.running import run
 
     usual = {"batch": 4, "accumulate": 1, "held_out": 0.0, "workers": 0, "checkpointing": False}
     planned = plan(str(model), mixed, TuneOptions(**{**usual, **options}))
-    assert run(planned, out, say=lambda line: None).state == "finished"
+    assert run(planned, out, say=lambda line: None).state == state
     return planned.told()
 
 

@@ -119,7 +119,8 @@ def plan(base: str, mixture: str | Path, options: TuneOptions) -> Plan:
     return Plan(
         base=opened, options=options, mixture=Path(mixture), rows=training, held=held,
         convention=convention, shape=shape, needed=needed, free=free, device=device,
-        processes=processes, bf16=bf16, steps=steps_of(len(training), options, processes), tokens=tokens,
+        processes=processes, bf16=bf16, tokens=tokens,
+        steps=steps_of(len(training), options, processes),
     )  # fmt: skip
 
 
