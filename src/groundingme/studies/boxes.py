@@ -209,15 +209,17 @@ def _finding(
     else:
         kept = [scale.kept(boxes, 0.5) == 1 for boxes in moved.values()]
         held = list(moved)[: kept.index(False)] if False in kept else list(moved)
-        first += (
-            f"; all {len(scale.pairs)} clear pairs of models are in the same order up to "
-            f"{100 * max(held):g} %."
-        )
+        first += f"; {_pairs(len(scale.pairs))} in the same order up to {100 * max(held):g} %."
     parts = [f"{len(found)} at IoU {limit:g}" for limit, found in doubts.items()]
     return (
         f"{first} Models agree with each other against the truth in {' and '.join(parts)} of "
         f"{len(scale.samples)} samples."
     )
+
+
+def _pairs(count: int) -> str:
+    one = "the one pair of models that is clearly apart is"
+    return one if count == 1 else f"all {count} pairs of models that are clearly apart are"
 
 
 STUDIES.register(
