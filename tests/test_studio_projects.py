@@ -34,7 +34,8 @@ from groundingme.datasets import load_dataset
 from groundingme.datasets.export import export
 from groundingme.errors import UsageError
 from groundingme.studio import queue
-from groundingme.studio.database import Database
+from groundingme.studio.database import MIGRATIONS, Database
+from groundingme.studio.models import Item, Project
 from studio_app import (
     MakeApp,
     database_url,
@@ -1053,6 +1054,43 @@ def test_tables_are_those_of_the_models(make_app: MakeApp, database_url: str) ->
     app: FastAPI = make_app(database=database_url)
     with app.state.studio.database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Of the first version: flags are found in the documents, data sets get their kind."""
+    from alembic import command
+    from alembic.config import Config
+
+    url = f"sqlite:///{tmp_path / 'old.sqlite'}"
+    engine = sa.create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql("INSERT INTO person VALUES (1, 'Ann', 'admin', 1, '')")
+        for id, score in ((1, 0.5), (2, 1.0)):
+            connection.exec_driver_sql(
+                "INSERT INTO project VALUES (?, 'P', 'build', '', 1, 0, '{}', '', 1)", (id,)
+            )
+            target = json.dumps({"score": score, "others": []})
+            connection.exec_driver_sql(
+                'INSERT INTO item (id, project_id, name, "order", status, version, label, '
+                "subtask_l1, subtask_l2, target) VALUES (?, ?, '', 0, 'open', 0, '', '', '', ?)",
+                (id, id, target),
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO annotation VALUES (?, ?, 1, 1, 'draft', ?, '')",
+                (id, id, json.dumps({"flag": id == 1})),
+            )
+    engine.dispose()
+    database = Database(url)
+    with database.session() as session:
+        rows = session.execute(
+            sa.select(Project.kind, Item.flagged).join(Item).order_by(Project.id)
+        ).all()
+    database.close()
+    assert rows == [("build", True), ("data", False)]
 
 
 def test_databases_that_cannot_be_used(tmp_path: Path) -> None:
