@@ -88,7 +88,7 @@ def asked(setting: Setting, done: Sequence[Done], run: SampleRun, pairs: Pairs) 
         given["base_url"] = setting.knobs["judge-url"]
     model = load_model(spec, **given)
     budget = asking.get("budget")
-    if budget is not None and (budget := budget - sum(_paid(one, setting) for one in done)) <= 0:
+    if budget is not None and (budget := budget - sum(paid(one, setting) for one in done)) <= 0:
         raise JobError("the budget is spent before the judges; a larger --budget goes on")
     purse = Purse(spending_for(model.name, setting.knobs["judge-price"] or None, budget))
     hearing = Hearing(run.t, list(done[0].condition.dataset), run.generations)
@@ -102,7 +102,7 @@ def asked(setting: Setting, done: Sequence[Done], run: SampleRun, pairs: Pairs) 
     return found
 
 
-def _paid(one: Done, setting: Setting) -> float:
+def paid(one: Done, setting: Setting) -> float:
     """Dollars of a condition's folder."""
     spending = spending_for(one.condition.label, setting.asking.get("price"), None)
     spending.add_all(RunFolder.open(one.path).trajectories().values())
