@@ -136,7 +136,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
                         for one in places]),
         ],
         figures=[Dots(
-            title="Right on every data set", rows=names(setting),
+            title="Right on every data set", rows=[_short(one) for one in names(setting)],
             text="All samples, and subsets of the same make-up.",
             series={
                 **{f"{row[0].model}, all": [points(one.all) for one in row] for row in models},
@@ -156,6 +156,11 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
         },
         notes=notes,
     )  # fmt: skip
+
+
+def _short(name: str) -> str:
+    """A name that fits beside a figure; its ends tell specs of one data set apart."""
+    return name if len(name) <= 30 else f"{name[:12]}…{name[-16:]}"
 
 
 def _gaps(models: Sequence[Sequence[Place]], figure: str) -> list[list[Gain]]:
