@@ -98,7 +98,7 @@ def test_a_model_that_reads_english_alone_loses_boxes_and_keeps_rejecting(tmp_pa
     assert outcome.tables[1].rows == [["de", 18, 2, "1 differs, 1 failed"]]
     # 20 there and 19 back; one failed at once.
     assert asked == 39
-    kept = [json.loads(line) for line in (tmp_path / "translations.jsonl").open()]
+    kept = [json.loads(line) for line in (tmp_path / "translations.jsonl").read_text().splitlines()]
     assert sum("problem" in one for one in kept) == 2
 
 
