@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CONFIGS = Path(__file__).resolve().parents[1] / "train" / "configs"
 """Files that ship: a run's settings, and how Accelerate starts several processes."""
+INTERRUPTED = "Interrupted; the same command goes on."
 LAUNCHES = ("ddp", "fsdp", "deepspeed-zero3", "cpu")
 
 
@@ -127,11 +128,16 @@ def train_command(
     from groundingme.train.tuning import running
     from groundingme.train.tuning.plans import plan
 
-    planned = plan(base, mixture, options)
-    if dry_run:
-        _show(planned.told(), as_json=as_json)
-        return
-    outcome = running.run(planned, out, say=lambda line: say(line, err=True))
+    try:
+        planned = plan(base, mixture, options)
+        if dry_run:
+            _show(planned.told(), as_json=as_json)
+            return
+        outcome = running.run(planned, out, say=lambda line: say(line, err=True))
+    except KeyboardInterrupt:
+        # Before the first step, or while the model is written.
+        say(INTERRUPTED, err=True)
+        sys.exit(130)
     if outcome.main:
         _report(outcome, as_json=as_json)
     running.end()
@@ -210,7 +216,7 @@ def _report(outcome: Outcome, *, as_json: bool) -> None:
     from groundingme.train.tuning.running import evaluation_of
 
     if outcome.state == "interrupted":
-        say("Interrupted; the same command goes on.", err=True)
+        say(INTERRUPTED, err=True)
         return
     if outcome.state == "before":
         say("Finished already; nothing was done.", err=True)
