@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from tests.chat import ChatServer
@@ -14,6 +15,8 @@ from tests.scripted import ELSEWHERE, TARGET, Scripted, dataset
 from groundingme.cli import main
 from groundingme.images import Encoded
 from groundingme.models import Request, load_model
+from groundingme.models.anthropic import Anthropic
+from groundingme.models.vllm import turns
 from groundingme.prompts import render
 from groundingme.schema import Box, Generation
 from groundingme.studies import STUDIES, running
@@ -157,6 +160,16 @@ def test_system_prompt_and_order_reach_the_server_and_are_part_of_a_run() -> Non
     assert other[1]["content"][::-1] == usual[0]["content"]
     added = {"added_system": "Look closely.", "order": "text-first"}
     assert posed.settings() == plain.settings() | added
+
+
+def test_the_order_of_other_providers() -> None:
+    request = Request(id="a", prompt="Where?", image=Encoded(b"bytes", "image/jpeg", 3, 2))
+    other = msgspec.structs.replace(request, text_first=True)
+    claude = Anthropic("claude-x")
+    for content in (lambda one: turns(one)[0]["content"],
+                    lambda one: claude._fields(one)["messages"][0]["content"]):  # fmt: skip
+        assert [part["type"] for part in content(request)][-1] == "text"
+        assert content(other) == content(request)[::-1]
 
 
 @pytest.mark.slow

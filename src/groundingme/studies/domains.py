@@ -160,7 +160,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
 
 def _short(name: str) -> str:
     """A name that fits beside a figure; its ends tell specs of one data set apart."""
-    return name if len(name) <= 30 else f"{name[:12]}…{name[-16:]}"
+    return name if len(name) <= 26 else f"{name[:7]}…{name[-16:]}"
 
 
 def _gaps(models: Sequence[Sequence[Place]], figure: str) -> list[list[Gain]]:
