@@ -105,7 +105,7 @@ def _described(path: str, command: click.Command) -> Iterator[str]:
         yield f"```text\n{plain}\n```\n" if plain != paragraph else _prose(plain) + "\n"
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None and "--help" not in parameter.opts:
+        if record is not None and record[1] and "--help" not in parameter.opts:
             yield f"- `{record[0]}`: {_prose(record[1])}"
     yield ""
 
@@ -114,7 +114,9 @@ def _prose(text: str) -> str:
     """Text of a help page as Markdown: what stands in back quotes stays, the rest is escaped."""
     pieces = re.split(r"(`[^`]*`)", text)
     return "".join(
-        piece if piece.startswith("`") else re.sub(r"([<*_\[\]])", r"\\\1", piece)
+        piece
+        if piece.startswith("`")
+        else re.sub(r"([*_\[\]])", r"\\\1", html.escape(piece, quote=False))
         for piece in pieces
     )
 
