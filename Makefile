@@ -5,13 +5,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-all lint docs audit fuzz bench grounder clean
+.PHONY: demo test test-slow test-all lint docs audit fuzz bench grounder clean
 
 demo: $(VENV)/core
 	$(BIN)/groundingme demo --out demo
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 -m "not slow and not registry"
+
+# What `make test` leaves out: training, Ray, notebooks, parts from package registries.
+test-slow: $(VENV)/train
+	$(BIN)/python -m pytest -n 2 -m "slow or registry"
 
 test-all: $(VENV)/train
 	$(BIN)/python -m pytest -n 2
@@ -66,5 +70,5 @@ $(VENV)/docs: pyproject.toml | $(BIN)/python
 # Torch first and by itself, so that its CPU build is taken where there is one.
 $(VENV)/train: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[dev,docs,google,anthropic,train,transformers,ray]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,docs,google,anthropic,train,transformers,ray,inspect,notebooks]" openai
 	touch $@ $(VENV)/dev $(VENV)/docs $(VENV)/core

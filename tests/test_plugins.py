@@ -120,5 +120,5 @@ def test_lmms_eval_gives_our_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     rows = [{"id": one.id, "reply": said[one.description]} for one in load_dataset(str(folder))]
     lines.write_text("\n".join(json.dumps(row) for row in rows))
     ours = score(lines, str(folder)).metrics
-    for name in ("ACC@0.5", "ACC@0.75", "MACC", "Rejection_ACC@0.5", "Spatial_Counting_ACC@0.5"):
+    for name in ("ACC@0.5", "ACC@0.75", "mACC", "Rejection_ACC@0.5", "Spatial_Counting_ACC@0.5"):
         assert got[name] == pytest.approx(ours[name]), name

@@ -14,6 +14,9 @@ COORDS = "GROUNDINGME_COORDS"
 """Environment variable with the name of the format in which the model writes boxes; pixels of the
 original picture (`abs`) where it is not set. lmms-eval tells a task nothing of its model."""
 
+WHOLE = ("IoU", "ACC@0.5", "ACC@0.75", "ACC@0.9", "mACC")
+"""Figures of the whole data set; of its parts `ACC@0.5` alone."""
+
 
 def visual(doc: Mapping[str, Any]) -> list[Any]:
     """The picture."""
@@ -50,19 +53,14 @@ def results(doc: Mapping[str, Any], replies: Sequence[str]) -> dict[str, float]:
         replies: One.
 
     Returns:
-        In [0, 1]: `ACC@0.5`, `ACC@0.75`, `ACC@0.9`, `MACC`, `IoU`; and `ACC@0.5` once more under
-        the row's category and subtask.
+        In [0, 1]: `IoU`, `ACC@0.5`, `ACC@0.75`, `ACC@0.9` and `mACC`; and `ACC@0.5` once more under
+        the row's category and subtask, as `metrics.summarize` names them.
     """
     sample = as_sample(doc)
     said = Generation(id=sample.id, text=replies[0], finish_reason="stop")
     coords = os.environ.get(COORDS, "abs")
     scores = protocols.score([sample], {sample.id: said}, protocol="strict", coords=coords)
-    found = {
-        f"ACC@{one:g}": metrics.accuracy(scores.ious, threshold=one) for one in (0.5, 0.75, 0.9)
+    figures = metrics.summarize(scores)
+    return {
+        name: value for name, value in figures.items() if name in WHOLE or name.endswith("_ACC@0.5")
     }
-    found |= {"MACC": metrics.mean_accuracy(scores.ious), "IoU": metrics.mean_iou(scores.ious)}
-    if sample.subtask_l1:
-        found[f"{sample.subtask_l1}_ACC@0.5"] = found["ACC@0.5"]
-        if sample.subtask_l2:
-            found[f"{sample.subtask_l1}_{sample.subtask_l2}_ACC@0.5"] = found["ACC@0.5"]
-    return found
