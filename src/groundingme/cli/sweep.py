@@ -130,7 +130,8 @@ def _say_what(learner: Learner, ratios: list[Ratio], seeds: list[int], out: str)
     click.echo(f"Models of each of {len(seeds)} seeds: {models}")
     click.echo(f"Jobs: {len(jobs)}, of which {left} are left to do")
     for exam in learner.exams():
-        click.echo(f"Evaluation {exam.domain.replace('-', ' ')}: {exam.data}")
+        split = f", {exam.split}" if exam.split else ""
+        click.echo(f"Evaluation {exam.domain.replace('-', ' ')}: {exam.data}{split}")
     click.echo(f"Writes sweep.md, sweep.csv, sweep.json, sweep.png and sweep.svg into {out}")
 
 
