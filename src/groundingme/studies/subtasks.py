@@ -61,7 +61,8 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
         subject=f"Published figures of {len(counts.models)} models on GroundingME "
         f"({papertables.SOURCE}); nothing was asked." if from_paper else "",
         tables=[
-            _subtasks(counts, fit, correlation),
+            _added(counts),
+            _separation(counts, fit, correlation),
             Table(title="The smallest subsets that keep the ranking",
                   columns=["pairs kept, at least", "subtasks", "samples", "pairs kept",
                            "pairs with a model that it was not chosen on", "which"],
@@ -96,37 +97,46 @@ def _chosen(
     return cells, least, which
 
 
-def _subtasks(counts: subsets.Counts, fit: subsets.Items, correlation: Floats) -> Table:
+def _added(counts: subsets.Counts) -> Table:
     hits, trials = counts.hits, counts.trials
     count = len(trials)
     whole = ~np.eye(count, dtype=bool) if count > 1 else np.ones((1, 1), bool)
     without = subsets.kept(subsets.scores(hits, trials, whole), counts.pairs)
     alone = subsets.kept(subsets.scores(hits, trials, np.eye(count, dtype=bool)), counts.pairs)
-    noise_free = subsets.signal(hits, trials)
     rows = []
     for at, name in enumerate(counts.subtasks):
         most = max(range(len(counts.models)), key=lambda m: abs(counts.changes[at][m].value or 0))
-        others = [n for n in range(count) if n != at and not math.isnan(correlation[at, n])]
-        near = max(others, key=lambda n: correlation[at, n], default=None)
-        alike = "–" if near is None else f"{counts.subtasks[near]} {correlation[at, near]:.2f}"
         rows.append([
             name, int(trials[at]), f"{percent(float((hits[:, at] / trials[at]).mean()))} %",
             counts.changes[at][most], counts.models[most],
             f"{percent(float(without[at]))} %", f"{percent(float(alone[at]))} %",
-            float(fit.slope[at]), float(fit.easiness[at]), f"{percent(float(noise_free[at]))} %",
-            alike,
         ])  # fmt: skip
     return Table(
         title="What each subtask adds",
-        columns=["subtask", "samples", "mean right", "left out: largest change", "of",
-                 "left out: pairs kept", "alone: pairs kept", "separation", "easiness", "signal",
-                 "most alike"],
+        columns=["subtask", "samples", "mean right", "left out: largest change of a score", "of",
+                 "left out: pairs kept", "alone: pairs kept"],
+        rows=rows,
+    )  # fmt: skip
+
+
+def _separation(counts: subsets.Counts, fit: subsets.Items, correlation: Floats) -> Table:
+    signal = subsets.signal(counts.hits, counts.trials)
+    rows = []
+    for at, name in enumerate(counts.subtasks):
+        others = [n for n in range(len(signal)) if n != at and not math.isnan(correlation[at, n])]
+        near = max(others, key=lambda n: correlation[at, n], default=None)
+        alike = "–" if near is None else f"{counts.subtasks[near]} {correlation[at, near]:.2f}"
+        rows.append([name, float(fit.slope[at]), float(fit.easiness[at]),
+                     f"{percent(float(signal[at]))} %", alike])  # fmt: skip
+    return Table(
+        title="Which subtasks separate the models",
+        columns=["subtask", "separation", "easiness", "signal", "most alike"],
         rows=rows,
         note="Separation and easiness are the slope and the log-odds at mean ability of a "
         "two-parameter item response fit; a separation below 0 says that models which are "
         "otherwise weaker do better. Signal: the share of the models' variance that is more than "
         "sampling noise. Most alike: by rank correlation over the models.",
-    )  # fmt: skip
+    )
 
 
 def _nested_rows(counts: subsets.Counts, spared: Sequence[tuple[int, float]]) -> list[list[object]]:
