@@ -125,10 +125,10 @@ def train_command(
     _needs_packages()
     if launch and not dry_run:
         _launch(launch, processes)
-    from groundingme.train.tuning import running
-    from groundingme.train.tuning.plans import plan
-
     try:
+        from groundingme.train.tuning import running
+        from groundingme.train.tuning.plans import plan
+
         planned = plan(base, mixture, options)
         if dry_run:
             _show(planned.told(), as_json=as_json)
