@@ -99,7 +99,10 @@ def test_figures_of_models_whose_answers_are_laid_out(tmp_path: Path) -> None:
     assert after[f"{none}, 4"]["general"].value == pytest.approx(0.2)
     assert after[f"{positives}, 0"]["rejections"].value == 0.0
     assert "-80.0" in outcome.finding
-    assert "100.0 points are forgotten without their replay and 0.0 with it" in outcome.finding
+    assert (
+        "loses 100.0 points in a later step without its own replay, and 0.0 with it"
+        in outcome.finding
+    )
 
 
 def test_it_says_what_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

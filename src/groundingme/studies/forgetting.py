@@ -156,8 +156,9 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
                          percent(faded[replay])]
                         for (replay, one), p in zip(lost.items(), corrected, strict=True)],
                   note="p: paired by image against the untouched model, Holm over the rows. "
-                  "Forgotten: from the step that taught a kind to the last one, the mean of all "
-                  "kinds but the last; below 0 means that it was learned further."),
+                  "Forgotten: from the step that taught a kind to the later one after which it is "
+                  "lowest, the mean of all kinds but the last. Who rejects everything forgets no "
+                  "rejection."),
         ],
         figures=[_figure(after, "positives", "Positives after every step"),
                  _figure(after, "general", "General grounding after every step"),
@@ -174,10 +175,10 @@ After = Mapping[tuple[str, int], Mapping[str, Span]]
 
 
 def _faded(after: After, replay: str) -> float:
-    """Mean drop of the kinds from their own step to the last one."""
-    last = len(KINDS) - 1
+    """Mean drop of the kinds from their own step to the later one after which they are lowest."""
     drops = [
-        after[replay, step][kind].value - after[replay, last][kind].value
+        after[replay, step][kind].value
+        - min(after[replay, later][kind].value for later in range(step + 1, len(KINDS)))
         for step, kind in enumerate(KINDS[:-1])
     ]
     known = [one for one in drops if not np.isnan(one)]
@@ -196,7 +197,7 @@ def _figure(after: After, group: str, title: str) -> Lines:
         for replay in REPLAYS
     }
     labels = ("untouched", *(f"+{kind}" for kind in KINDS))
-    x = Axis(low=0, high=len(KINDS), ticks=range(len(KINDS) + 1), labels=labels)
+    x = Axis(low=0, high=len(KINDS) + 0.3, ticks=range(len(KINDS) + 1), labels=labels)
     y = Axis(low=0, high=100, ticks=(0, 20, 40, 60, 80, 100), title="right, %")
     return Lines(title=title, text="Each step teaches rejections of one more kind.",
                  series=series, x=x, y=y)  # fmt: skip
@@ -213,7 +214,7 @@ def _finding(after: After, lost: Mapping[str, Gain], faded: Mapping[str, float])
     return (
         f"Four steps of rejections without replay end at {end(bare)}; with half positives in each "
         f"step at {end(kept)}; with earlier kinds too at {end(whole)}. "
-        f"Of earlier kinds {percent(faded[kept])} points are forgotten without their replay and "
+        f"A kind loses {percent(faded[kept])} points in a later step without its own replay, and "
         f"{percent(faded[whole])} with it."
     )
 
