@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import numpy as np
 import pytest
 from tests.perfect import questions
@@ -81,6 +82,12 @@ def test_levels_and_servers_are_checked_before_anything_is_asked(tmp_path: Path)
     wrong.write_text('[[server]]\nname = "a"\n[[server]]\nname = "a"\n')
     with pytest.raises(UsageError, match="different names"):
         read_servers(wrong)
+
+
+def test_a_model_that_takes_no_time_has_no_cost(tmp_path: Path) -> None:
+    one = msgspec.structs.replace(setting(tmp_path), models=["baseline/center"])
+    with pytest.raises(UsageError, match="takes time"):
+        running.run(STUDY, one)
 
 
 async def _times(address: str, in_flight: int, count: int) -> list[float]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.perfect import picture
+from tests.perfect import picture, questions
 
 from groundingme.datasets import Dataset
 from groundingme.errors import UsageError
@@ -109,6 +109,17 @@ def test_data_without_positives_is_refused(tmp_path: Path) -> None:
         running.planned(
             STUDY,
             Setting(models=[load_model("baseline/null")], datasets=[only], folder=tmp_path,
+                    knobs=knobs),
+        )  # fmt: skip
+
+
+def test_data_of_which_nothing_can_be_made_is_refused(tmp_path: Path) -> None:
+    made = questions({(160 + at, 40): [(1.0, 1.0, 30.0, 30.0)] for at in range(4)})
+    knobs = {one.name: one.default for one in STUDY.knobs}
+    with pytest.raises(UsageError, match="expected negatives, got none"):
+        running.planned(
+            STUDY,
+            Setting(models=[load_model("baseline/null")], datasets=[made], folder=tmp_path,
                     knobs=knobs),
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -26,16 +26,9 @@ from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import DataError
 from groundingme.schema import Sample
 from groundingme.studies.changing import MARK
-from groundingme.train.negatives import (
-    CHANGES,
-    KIND_NAMES,
-    Made,
-    Options,
-    Tally,
-    as_sample,
-    by_rules,
-    read_positives,
-)
+
+if TYPE_CHECKING:
+    from groundingme.train.negatives import Made
 
 OWN, RULE, OTHER = "own", "rule", "other image"
 
@@ -91,6 +84,14 @@ def ruled(dataset: Dataset, most: int, seed: int) -> tuple[list[Negative], dict[
     Returns:
         The negatives, and how many were dropped for which reason.
     """
+    from groundingme.train.negatives import (
+        KIND_NAMES,
+        Options,
+        Tally,
+        by_rules,
+        read_positives,
+    )
+
     options = Options(per_positive=len(KIND_NAMES), limit=most, seed=seed)
     tally = Tally()
     positives, pictures = read_positives(dataset, options, tally)
@@ -101,6 +102,8 @@ def ruled(dataset: Dataset, most: int, seed: int) -> tuple[list[Negative], dict[
 
 
 def _ruled(one: Made) -> Negative:
+    from groundingme.train.negatives import as_sample
+
     count, share = changed_words(one.sample.description, one.text)
     kind = one.change.kind.lower()
     return Negative(
@@ -161,6 +164,8 @@ def supplied(folder: Path) -> list[Negative]:
     Raises:
         DataError: It is none.
     """
+    from groundingme.train.negatives import CHANGES
+
     told = {str(row.get("id")): row for row in _lines(folder / CHANGES)}
     found = []
     for one in load_dataset(str(folder)):
@@ -189,7 +194,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         yield from (msgspec.json.decode(line, type=dict) for line in lines if line)
     except (OSError, msgspec.DecodeError) as error:
         raise DataError(
-            f"expected a folder of `groundingme negatives` with {CHANGES}, got {path}: {error}"
+            f"expected a file of `groundingme negatives`, got {path}: {error}"
         ) from None
 
 

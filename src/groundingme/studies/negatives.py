@@ -65,6 +65,12 @@ def plan(setting: Setting) -> Sequence[Condition]:
             f"expected positives to make negatives of, got none in {setting.dataset.source}; name "
             "other data, or a larger --limit"
         )
+    if not made and not own(setting.dataset):
+        raise UsageError(
+            f"expected negatives, got none: {setting.dataset.source} has no rejections, no rule "
+            "finds anything to change in its descriptions, and no class of an object is known for "
+            "another picture; make some with `groundingme negatives` and --set made=FOLDER"
+        )
     return [
         Condition(name=name, model=model, dataset=data)
         for model in setting.models

@@ -83,7 +83,7 @@ def response_times(path: Path, in_flight: int) -> Measured:
     as there are in flight are left out at both ends, as long as half of them is left.
 
     Raises:
-        UsageError: There are too few.
+        UsageError: There are too few, or they took no time.
     """
     said: list[Generation] = list(RunFolder.open(path).generations().values())
     seconds: NDArray[np.float64] = np.array(
@@ -95,6 +95,11 @@ def response_times(path: Path, in_flight: int) -> Measured:
         raise UsageError(
             f"expected 10 replies or more with {in_flight} in flight, got {len(said)}; "
             "name more data, fewer levels, or a larger --limit"
+        )
+    if not seconds.mean() > 0:
+        raise UsageError(
+            f"expected a model that takes time, got replies after 0 seconds in {path}; a baseline "
+            "has no cost to measure"
         )
     return Measured(in_flight, seconds)
 
