@@ -136,4 +136,6 @@ def test_a_small_course(tmp_path: Path) -> None:
     # The untouched model of all three strategies is one.
     assert after["none, 0"] == after["positives, 0"]
     weights = list((tmp_path / "forgetting").rglob("match.onnx"))
-    assert len({one.read_bytes() for one in weights}) == len(weights) == 13
+    assert len(weights) == 13
+    # The first step of both kinds of replay is the same lesson, and gives the same weights.
+    assert len({one.read_bytes() for one in weights}) == 12
