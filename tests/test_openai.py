@@ -276,3 +276,13 @@ def test_settings_that_cannot_be(
     monkeypatch.setenv("BROKEN_KEY", "one line\nand another")
     with pytest.raises(UsageError, match=said):
         load_model("openai/x", **options)
+
+
+def test_the_vendor_is_not_asked_without_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setenv("GROUNDINGME_CONFIG", str(tmp_path / "config"))
+    with pytest.raises(FatalError, match="groundingme keys set OPENAI_API_KEY, or name your own"):
+        evaluate("openai/gpt-4o", "scenes:n=2", out=tmp_path / "runs")

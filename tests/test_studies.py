@@ -317,3 +317,23 @@ def test_an_interrupted_study_goes_on(tmp_path: Path) -> None:
         # One was in flight at the signal.
         assert len(server.asked) <= 9
     assert (tmp_path / "boxes" / "study.html").exists()
+
+
+def test_estimates_tell_settings_apart(tmp_path: Path) -> None:
+    """Conditions on the same samples that differ in what is asked are other runs."""
+    import msgspec
+
+    def ways(setting: Setting) -> Sequence[Condition]:
+        return [
+            Condition(name=name, model="baseline/center", dataset=setting.dataset, settings=given)
+            for name, given in (("unified", {}), ("bare", {"prompt": "Find {description}"}))
+        ]
+
+    study = msgspec.structs.replace(TRIAL, plan=ways)
+    how = setting(tmp_path)
+    running._asked(ways(how)[0], how, 0.0, None)
+    assert [row[4] for row in running.estimate(study, how).conditions] == [6, 0]
+    several = Condition(name="several", model="builtin/grounder", dataset=how.dataset, n=2)
+    running._asked(several, how, 0.0, None)
+    plan_of = msgspec.structs.replace(TRIAL, plan=lambda setting: [several])
+    assert [row[4] for row in running.estimate(plan_of, how).conditions] == [12]

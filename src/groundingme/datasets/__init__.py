@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -182,9 +183,10 @@ def load_dataset(data: str, *, split: str | None = None) -> Dataset:
     try:
         FORMATS.get(data)
     except UnknownNameError as error:
-        known_names = str(error).partition("; known:")[0].removesuffix(";")
+        asked = re.split(r"[;?] known:", str(error))[0]
+        asked += "?" if "did you mean" in asked else ""
         raise UnknownNameError(
-            f"{known_names}; expected a file or folder, a Hub id OWNER/NAME, or one of {names}"
+            f"{asked}; expected a file or folder, a Hub id OWNER/NAME, or one of {names}"
         ) from None
     raise AssertionError(data)
 
@@ -213,7 +215,8 @@ def _from_hub(id: str) -> Path:
             huggingface_hub.snapshot_download(id, repo_type="dataset", allow_patterns=wanted)
         )
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        said = " ".join(str(error).split()).partition(". ")[0][:200].rstrip(".")
+        said = " ".join(str(error).split()).partition(". ")[0].partition(" An error")[0]
+        said = said.removeprefix("Got: ")[:200].rstrip(".")
         raise DataError(
             f"expected {id} to be a path, or a data set on the Hub; neither could be had: {said}; "
             "check the name and the connection, or set HF_HOME to a cache that holds it"

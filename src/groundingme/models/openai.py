@@ -154,6 +154,13 @@ class OpenAI(Model):
 
         if self._session is None:
             key = keys.find(self._key_env)
+            if not key and not self.server and "authorization" not in map(str.lower, self._headers):
+                raise FatalError(
+                    "auth",
+                    f"expected a key in the variable {self._key_env} for {self.base_url}, got "
+                    f"none; set it, keep one with groundingme keys set {self._key_env}, or name "
+                    "your own server with --base-url",
+                )
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
                 response_class=bounded_response(),

@@ -12,19 +12,28 @@ from typing import Any
 
 import msgspec
 
+from groundingme.asking import AUTO
 from groundingme.costs import Price, find_price, parse_price
 from groundingme.errors import JobError, UsageError
-from groundingme.evaluation import evaluate
+from groundingme.evaluation import evaluate, prepare
 from groundingme.interrupting import Interrupted
 from groundingme.progress import Progress
 from groundingme.registry import unknown
 from groundingme.scale.sampling import sample
-from groundingme.store import list_runs, write_atomically
+from groundingme.scale.selection import SAMPLED
+from groundingme.schema import Run
+from groundingme.store import RunFolder, list_runs, write_atomically
 from groundingme.studies import page
 from groundingme.studies.study import Condition, Done, Outcome, Setting, Study
 
 FREE = ("builtin/", "baseline/", "mock/")
 """Beginnings of the names of models that cost no money."""
+_PACE = frozenset({
+    "adaptive", "budget", "cache", "concurrency", "least", "max_failed", "out", "price", "progress",
+    "protocol", "retry", "retry_failed", "rpm", "tpm", "workers",
+})  # fmt: skip
+"""Arguments that are no part of what is asked."""
+
 _PROMPT_TOKENS, _COMPLETION_TOKENS = 1500, 60
 """Of a request where no run in the folder has counted any; a guess, and said to be one."""
 
@@ -191,17 +200,8 @@ def estimate(study: Study, setting: Setting) -> Estimate:
         completion = round(sum(one[1] for one in counted) / len(counted))
     rows, requests, dollars = [], 0, 0.0
     for one in conditions:
-        # Which settings a condition resolves to is known to `evaluate` alone: the same model on the
-        # same data is taken to be the condition where the folder has it.
-        had = max(
-            (
-                sum(not reply.failure for reply in replies[folder.path])
-                for folder in there
-                if folder.run.model == one.label
-                and folder.run.data_fingerprint == one.dataset.fingerprint
-            ),
-            default=0,
-        )
+        folder = RunFolder.find(setting.runs, _run_of(one, setting))
+        had = sum(not reply.failure for reply in replies.get(folder.path, [])) if folder else 0
         wanted = len(one.dataset) * one.n
         left = max(0, wanted - had)
         rows.append((one.name, one.label, len(one.dataset), one.n, min(had, wanted)))
@@ -215,6 +215,26 @@ def estimate(study: Study, setting: Setting) -> Estimate:
         dollars=dollars,
         measured=bool(counted),
     )
+
+
+def _run_of(condition: Condition, setting: Setting) -> Run:
+    """The run that a condition is, as `evaluate` and `sample` would call it."""
+    several = condition.n > 1
+    asked: dict[str, Any] = {
+        "coords": AUTO, "prompt": AUTO, "thinking": None, "split": None, "subset": "",
+        "limit": None, "temperature": 0.7 if several else 0.0, "max_tokens": 20480,
+        "jpeg_quality": None, "control": None,
+    }  # fmt: skip
+    given = {**setting.asking, **condition.settings}
+    asked |= {name: value for name, value in given.items() if name in asked}
+    options = {
+        name: value for name, value in given.items() if name not in asked and name not in _PACE
+    }
+    settings = {SAMPLED: True} if several else None
+    return prepare(
+        condition.model, condition.dataset, **asked, price=None, budget=None, cache=None,
+        options=options, settings=settings,
+    ).run  # fmt: skip
 
 
 def _dollars(
