@@ -40,7 +40,7 @@ def _switch(name: str, says: str) -> Any:
 
 _what = grouped(
     click.option("--config", metavar="FILE", help="YAML or TOML with any of these; `paper` ships."),
-    click.option("--method", help="How it learns: sft (usual)."),
+    click.option("--method", help="How it learns: sft (usual), or grpo, by reward."),
     click.option(
         "--tune",
         type=click.Choice(["lora", "qlora", "full"]),
@@ -49,9 +49,20 @@ _what = grouped(
     _switch("vision", "Train the vision tower as well."),
     click.option("--epochs", type=float, help="Passes over the mixture (3)."),
     click.option("--steps", type=int, help="Optimizer steps instead."),
-    click.option("--rate", type=float, help="Highest learning rate (1e-4; with full 1e-5)."),
+    click.option("--rate", type=float, help="Highest learning rate (1e-4; full, grpo lower)."),
     click.option("--batch", type=int, help="Rows that a device sees at once (4)."),
     click.option("--accumulate", type=int, help="Batches of a step (4)."),
+    click.option("--generations", type=int, help="grpo: replies to one question (8)."),
+    click.option("--temperature", type=float, help="grpo: of these replies (1)."),
+    click.option("--kl", type=float, help="grpo: weight of staying near BASE (0)."),
+    click.option("--box-weight", type=float, help="grpo: pay of a box, times IoU (1)."),
+    click.option(
+        "--rejection-weight",
+        type=float,
+        help="grpo: pay of a right rejection. Default: 1, or what keeps null from paying always.",
+    ),
+    click.option("--format-weight", type=float, help="grpo: pay of what can be read (0.1)."),
+    click.option("--iou-threshold", type=float, help="grpo: boxes pay 1 from here on, else 0."),
     click.option("--rank", type=int, help="Of LoRA's matrices (16)."),
     click.option("--alpha", type=float, help="Their scale (32)."),
     click.option("--targets", metavar="REGEX", help="Layers that get them. Default: the family's."),

@@ -14,7 +14,10 @@ from groundingme.build.config import allowed
 from groundingme.errors import DataError, UsageError
 from groundingme.registry import unknown
 
-METHODS = {"sft": "groundingme.train.tuning.sft"}
+METHODS = {
+    "sft": "groundingme.train.tuning.sft",
+    "grpo": "groundingme.train.tuning.grpo",
+}
 """The module of each method; it has `make_trainer(job)`: see `job.Job`."""
 
 _Count = Annotated[int, Meta(ge=1)]
@@ -32,13 +35,23 @@ class TuneOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         vision: Train the vision tower as well.
         epochs: Passes over the rows that are trained on.
         steps: Optimizer steps, in place of `epochs`.
-        rate: Highest learning rate; by default 1e-4, with `full` 1e-5.
+        rate: Highest learning rate; by default 1e-4, with `full` 1e-5, and a tenth of those with
+            `grpo`.
         schedule: Of the learning rate after its warm-up, as transformers names it.
         warmup: Share of the steps in which the rate rises to `rate`.
         decay: Of the weights.
         clip: Largest norm of the gradient.
-        batch: Rows that one device sees at once.
+        batch: Rows that one device sees at once; with `grpo`, replies.
         accumulate: Batches of one optimizer step. A step sees `batch` x `accumulate` x devices.
+        generations: With `grpo`: sampled replies to one question, compared with each other.
+        temperature: With `grpo`: of their sampling.
+        kl: With `grpo`: weight of the divergence from the base model; 0 for none.
+        box_weight: With `grpo`: what a box is worth, times its IoU.
+        rejection_weight: With `grpo`: what a right rejection is worth; by default as much as a
+            box, or less where rejecting everything would pay: see `rewards.balanced`.
+        format_weight: With `grpo`: added for a box that can be read, and for a right rejection.
+        iou_threshold: With `grpo`: a box counts 1 from this IoU on and 0 below; 0 for the IoU
+            itself.
         rank: Of the LoRA matrices.
         alpha: Their scale; the update is multiplied by `alpha / rank`.
         dropout: In front of them.
@@ -76,6 +89,13 @@ class TuneOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     clip: _Above = 1.0
     batch: _Count = 4
     accumulate: _Count = 4
+    generations: Annotated[int, Meta(ge=2)] = 8
+    temperature: _Above = 1.0
+    kl: Annotated[float, Meta(ge=0)] = 0.0
+    box_weight: Annotated[float, Meta(ge=0)] = 1.0
+    rejection_weight: Annotated[float, Meta(ge=0)] | None = None
+    format_weight: Annotated[float, Meta(ge=0)] = 0.1
+    iou_threshold: _Share = 0.0
     rank: _Count = 16
     alpha: _Above = 32.0
     dropout: _Share = 0.05
@@ -100,10 +120,22 @@ class TuneOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def learning_rate(self) -> float:
         """The rate, with its default filled in."""
-        return self.rate or (1e-5 if self.tune == "full" else 1e-4)
+        usual = 1e-5 if self.tune == "full" else 1e-4
+        return self.rate or (usual / 10 if self.method == "grpo" else usual)
+
+    @property
+    def replies(self) -> int:
+        """How many replies of a pass are to the same row."""
+        return self.generations if self.method == "grpo" else 1
 
 
 DEFAULTS = TuneOptions()
+
+GRPO_ONLY = (
+    "generations", "temperature", "kl", "box_weight", "rejection_weight", "format_weight",
+    "iou_threshold",
+)  # fmt: skip
+"""Options that no other method has a use for."""
 
 UNMARKED = frozenset({"track", "workers", "eval_batch", "log_every", "check_memory", "attention"})
 """Options that may change between two sessions of one run: they change no more than rounding."""
@@ -178,6 +210,12 @@ def _converted(values: Mapping[str, Any], place: str) -> TuneOptions:
 def _check(options: TuneOptions) -> None:
     if options.method not in METHODS:
         raise unknown("method of training", options.method, METHODS)
+    for name in GRPO_ONLY:
+        if options.method != "grpo" and getattr(options, name) != getattr(DEFAULTS, name):
+            raise UsageError(
+                f"expected --{name.replace('_', '-')} with --method grpo, got it with "
+                f"{options.method}; leave it out"
+            )
     if options.max_pixels and options.image_tokens:
         raise UsageError("expected --max-pixels or --image-tokens, got both; leave one of them out")
     if options.tune == "full" and options.targets:

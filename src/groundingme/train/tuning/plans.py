@@ -16,7 +16,7 @@ from groundingme.registry import unknown
 from groundingme.train.conversation import Convention
 from groundingme.train.mixture import Mixture, load_mixture
 from groundingme.train.tuning import base as bases
-from groundingme.train.tuning import memory
+from groundingme.train.tuning import grpo, memory
 from groundingme.train.tuning import rows as mixture_rows
 from groundingme.train.tuning.base import Base
 from groundingme.train.tuning.memory import Estimate, Shape
@@ -63,6 +63,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def told(self) -> dict[str, Any]:
         """The plan in names and numbers."""
         shape, options = self.shape, self.options
+        reward = {"reward": grpo.told(options, self.rows)} if options.method == "grpo" else {}
         return {
             "base": self.base.name,
             "family": self.base.family.name,
@@ -76,6 +77,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             "trained": shape.trained,
             "steps": self.steps,
             "rows_a_step": options.batch * options.accumulate * self.processes,
+            **reward,
             "rate": options.learning_rate,
             "longest_row_tokens": self.tokens,
             "bf16": self.bf16,
@@ -109,6 +111,8 @@ def plan(base: str, mixture: str | Path, options: TuneOptions) -> Plan:
     shape = bases.shape_of(opened, options)
     tokens, image = mixture_rows.longest(rows, opened)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if options.method == "grpo":
+        grpo.check(training, options, processes)
     gpu = torch.cuda.is_available()
     needed = memory.estimate(
         shape, tune=options.tune, bf16=bf16, checkpointing=options.checkpointing,
@@ -147,7 +151,7 @@ def steps_of(rows: int, options: TuneOptions, processes: int) -> int:
     """Optimizer steps, as transformers counts them."""
     if options.steps:
         return options.steps
-    batches = math.ceil(math.ceil(rows / processes) / options.batch)
+    batches = math.ceil(math.ceil(rows * options.replies / processes) / options.batch)
     return math.ceil(options.epochs * math.ceil(batches / options.accumulate))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -126,18 +126,16 @@ class Opener:
     A picture that cannot be decoded after all takes its row out: the spare one stands in.
 
     Args:
-        spare: A row whose picture can be decoded.
+        spare: The columns of a row whose picture can be decoded.
     """
 
-    def __init__(self, spare: Row) -> None:
+    def __init__(self, spare: dict[str, Any]) -> None:
         self._spare = spare
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        names = ("images", "prompt", "completion")
-        columns = [batch[name] for name in names]
-        rows = [dict(zip(names, one, strict=True)) for one in zip(*columns, strict=True)]
+        rows = [dict(zip(batch, one, strict=True)) for one in zip(*batch.values(), strict=True)]
         opened = [self._open(row) for row in rows]
-        return {name: [row[name] for row in opened] for name in names}
+        return {name: [row[name] for row in opened] for name in batch}
 
     def _open(self, row: dict[str, Any]) -> dict[str, Any]:
         path = row["images"][0]
@@ -145,8 +143,7 @@ class Opener:
             return {**row, "images": [open_picture(path)]}
         except ImageError as error:
             say(f"left out: {path}: {error}", err=True)
-            spare = self._spare.turns()
-            return {**spare, "images": [open_picture(self._spare.image)]}
+            return {**self._spare, "images": [open_picture(self._spare["images"][0])]}
 
 
 def open_picture(path: str) -> Any:
@@ -158,8 +155,12 @@ def open_picture(path: str) -> Any:
     return images.open_upright(FileImage(path).read())
 
 
-def dataset(rows: Sequence[Row]) -> Any:
+def dataset(rows: Sequence[Row], columns: Callable[[Row], dict[str, Any]] = Row.turns) -> Any:
     """Rows as a data set of the library datasets, pictures opened when they are asked for.
+
+    Args:
+        rows: Of any number.
+        columns: What the trainer gets of a row; `images` has the path of the picture.
 
     Raises:
         DataError: No picture of them can be decoded.
@@ -169,7 +170,7 @@ def dataset(rows: Sequence[Row]) -> Any:
     spare = next((row for row in rows if _decodes(row)), None)
     if spare is None:
         raise DataError(f"expected pictures that can be decoded, got none in {len(rows)} rows")
-    return Dataset.from_list([row.turns() for row in rows]).with_transform(Opener(spare))
+    return Dataset.from_list([columns(row) for row in rows]).with_transform(Opener(columns(spare)))
 
 
 def _decodes(row: Row) -> bool:

@@ -12,18 +12,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
-from groundingme import progress, protocols, rejection
+from groundingme import progress, rejection
 from groundingme.errors import JobError
 from groundingme.protocols import REJECTED, UNPARSED
-from groundingme.schema import Generation, Sample
 from groundingme.store import write_atomically
+from groundingme.train.tuning import rewards
 from groundingme.train.tuning.base import Base
 from groundingme.train.tuning.rows import Row, open_picture
 from groundingme.train.tuning.stopping import Stopping
 
 CURVE, LOG = "curve.jsonl", "log.jsonl"
+LOGGED = (
+    "loss", "learning_rate", "grad_norm", "mean_token_accuracy", "reward", "reward_std",
+    "rewards/box/mean", "rewards/rejection/mean", "rewards/format/mean", "kl",
+)  # fmt: skip
+"""What a line of the log has of what the trainers report."""
 WHOLE = "whole"
 """A file in a checkpoint that was written to its end."""
 LONGEST_ANSWER = 128
@@ -48,12 +53,8 @@ def figures(rows: Sequence[Row], replies: Sequence[str], coords: str) -> dict[st
         `positives` and `negatives` (counts); `acc50` and `false_rejections` of positives,
         `rejections` of negatives, `unparsed` of all, in [0, 1], None where there are no such rows.
     """
-    samples = [
-        Sample(id=str(n), description="", target=row.box, width=row.width, height=row.height)
-        for n, row in enumerate(rows)
-    ]
-    told = {str(n): Generation(id=str(n), text=text) for n, text in enumerate(replies)}
-    scores = protocols.score(samples, told, protocol="strict", coords=coords)
+    sizes = [(row.width, row.height) for row in rows]
+    scores = rewards.strict(replies, [row.box for row in rows], sizes, coords)
     rejected = scores.outcome == REJECTED
     sums = rejection.indicators(scores.negatives, rejected, scores.ious >= 0.5).sum(axis=0)
     unparsed = (scores.outcome == UNPARSED).mean() if rows else math.nan
@@ -206,12 +207,14 @@ class Watcher(TrainerCallback):
         if not state.is_world_process_zero:
             return
         line = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4)}
-        for name in ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "reward"):
+        for name in LOGGED:
             if name in logs:
-                line[name] = float(logs[name]) if math.isfinite(float(logs[name])) else None
+                line[name] = _finite(logs[name])
         _append(self._folder / LOG, line)
+        reward = f", reward {line['reward']:.3g}" if line.get("reward") is not None else ""
         self._say(
-            f"step {state.global_step}/{state.max_steps}, loss {loss:.4g}{self._time_left(state)}"
+            f"step {state.global_step}/{state.max_steps}, loss {loss:.4g}{reward}"
+            f"{self._time_left(state)}"
         )
 
     def _time_left(self, state: Any) -> str:
@@ -244,14 +247,21 @@ class Watcher(TrainerCallback):
         told = dict(gather_object(list(zip(own, said, strict=True))))
         replies = [told[number] for number in range(len(self._held))]
         found = figures(self._held, replies, self._coords)
-        self.trainer.log(
-            {f"held_out_{name}": value for name, value in found.items() if value is not None}
+        # Not trl's own way, which would empty the means that it keeps until its next line.
+        Trainer.log(
+            self.trainer,
+            {f"held_out_{name}": value for name, value in found.items() if value is not None},
         )
         if not state.is_world_process_zero:
             return
         line = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4), **found}
         _append(self._folder / CURVE, line)
         self._say(f"step {state.global_step}/{state.max_steps}, held out: {_in_words(found)}")
+
+
+def _finite(value: Any) -> float | None:
+    """A logged number; None where trl, or arithmetic, had none."""
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _in_words(found: dict[str, Any]) -> str:
