@@ -9,11 +9,13 @@ import json
 import math
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chat import ChatServer, Reply
+from groundingme import evaluate
 from groundingme.errors import FatalError, RequestError, RetryableError, UsageError
 from groundingme.images import Encoded
 from groundingme.models import Request, load_model
