@@ -330,7 +330,7 @@ def test_scenes_of_a_split_are_the_same_every_time() -> None:
 
 @pytest.mark.slow
 def test_a_matcher_written_into_a_graph_is_the_one_that_is_exported(tmp_path: Path) -> None:
-    shape = {"width": 16, "rounds": 1, "heads": 2, "inner": 16}
+    shape = {"width": 16, "rounds": 2, "heads": 2, "inner": 16}
     torch.manual_seed(0)
     export.export_match_graph(Match(12, **shape), tmp_path / "graph.onnx")
     net = Match(12, **shape).eval()
@@ -344,16 +344,17 @@ def test_a_matcher_written_into_a_graph_is_the_one_that_is_exported(tmp_path: Pa
     }
     scores = [
         onnxruntime.InferenceSession(tmp_path / f"{name}.onnx").run(None, inputs)[0]
-        for name in ("filled", "exported")
+        for name in ("graph", "filled", "exported")
     ]
-    assert np.allclose(*scores, atol=1e-3)
     with torch.no_grad():
         plain = net(
             *(torch.from_numpy(inputs[one]) for one in ("features", "places")),
             torch.ones(1, 5),
             *(torch.from_numpy(inputs[one]) for one in ("words", "letters")),
         )[0]
-    assert np.allclose(scores[0], plain.numpy(), atol=0.02)
+    # Weights are stored in 8 bits, and those of the graph's own net are others.
+    near = [bool(np.allclose(one, plain.numpy(), atol=0.02)) for one in scores]
+    assert near == [False, True, True]
     with pytest.raises(ValueError, match="expected"):
         export.fill_match(tmp_path / "graph.onnx", Match(13, **shape), tmp_path / "x.onnx")
 
