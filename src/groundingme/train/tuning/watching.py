@@ -181,9 +181,11 @@ class Watcher(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Evaluates when it is time, and ends the run when that was asked for."""
         last = state.global_step >= state.max_steps
-        control.should_log = control.should_log or last
+        due = control.should_log or last
         if state.global_step % self._every == 0 or last:
             self._evaluate(state)
+        # What an evaluation logs takes the flag back.
+        control.should_log = due
         if self._somebody_asked() and not last:
             control.should_save = control.should_training_stop = True
 
