@@ -6,6 +6,7 @@ here with the substitutions below, or stand in `ELSEWHERE` with what runs them i
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -24,16 +25,22 @@ from groundingme.cli import main
 from groundingme.scale.sampling import sample
 
 ELSEWHERE = {
-    r"^eval$|^eval \.\.\.": "test_docs.py runs the demo, and quickstart.md as it stands",
-    r"^eval (transformers|vllm|detector)/": "needs weights; test_local_models.py",
-    r"--engine ray": "needs Ray; test_ray.py",
-    r"^(train|sweep) ": "needs torch and a model; the tests of train/ run both commands",
-    r"^studio( --(?!home fresh)|$)": "serves until it is stopped; test_studio_*.py",
-    r"^build run .*--to verify": "asks two models; test_build_verify.py",
-    r"--push|--to inspect|--track": "needs the Hub or a tracker; test_build_publish.py and others",
-    r"^doctor": "tests/test_doctor.py",
-    r"--set (servers|made)=": "needs a file of one's own; the tests of that study",
-    r"^calibrate": "needs a model that finds things; test_readings.py",
+    r"^eval$|^eval \.\.\.": "test_docs.py: the demo, and quickstart.md as it stands",
+    r"^eval (transformers|vllm|detector)/": "test_local_models.py: needs weights",
+    r"--engine ray": "test_ray.py: needs Ray",
+    r"^train ": "test_tuning_runs.py: needs torch and a model",
+    r"^sweep ": "test_sweep.py: needs torch",
+    r"^studio( --(?!home fresh)|$)": "test_studio_runs.py: serves until it is stopped",
+    r"^build run .*--to verify": "test_build_verify.py: asks two models",
+    r"--push": "test_build_publish.py: needs the Hub",
+    r"--to inspect": "test_exports.py: needs Inspect",
+    r"--track": "test_tracking.py: needs a tracker",
+    r"^doctor": "test_doctor.py",
+    r"--set servers=": "test_study_cost.py: needs a file of one's own",
+    r"--set made=": "test_study_negatives.py: likewise",
+    r"--set tables=": "test_study_boxes.py: likewise",
+    r"--set translations=": "test_study_languages.py: likewise",
+    r"^calibrate": "test_readings.py: needs a model that finds things",
 }
 """Commands that are not run here, by pattern, and what runs them."""
 
@@ -45,12 +52,13 @@ DRAWN = {
 }
 MIXED = {
     "refcocog": "yes", "negatives": "no", "lirang04/RefCOCOg_rej": "no", "refcocog_rej": "no",
-    "groundingme": "tiny", "30000": "4",
+    "groundingme": "tiny", "30000": "4", "DATA": "yes",
 }  # fmt: skip
 """What stands for the data sets of a mixture, and for its size."""
 
+NUMBER = itertools.count()
 PLACE = ROOT / "docs" / "tutorials" / "build.md"
-DATA = r"groundingme|refcocog|DATA|DIR|FOLDER|scenes|scenes-hard|scenes:\S+|build/12\S+"
+DATA = r"my-[\w/-]+|groundingme|refcocog|DATA|DIR|FOLDER|scenes|scenes-hard|scenes:\S+|build/12\S+"
 
 
 class Place(NamedTuple):
@@ -122,6 +130,8 @@ def smaller(line: str, place: Place, server: str) -> list[str]:
                 "http://localhost:8000/v1": server, "URL2": server, "judge-url=URL2": "n=2",
                 "17": "0001", "FILE": "out.csv",
             }.get(word, word))  # fmt: skip
+    if verb == "mix":
+        made += ["-o", f"mixtures-{next(NUMBER)}"]
     if verb in ("eval", "sample"):
         made += ["--limit", "4"]
     if any(word.startswith("openai/") for word in made) and "--base-url" not in made:
@@ -174,3 +184,6 @@ def test_commands_run(page: Path, place: Place, monkeypatch: pytest.MonkeyPatch)
 def test_few_commands_are_left_to_other_tests() -> None:
     every = {line for page in PAGES for line in commands(page.read_text(encoding="utf-8"))}
     assert len([line for line in every if not elsewhere(line)]) > 0.6 * len(every)
+    for pattern, reason in ELSEWHERE.items():
+        assert (ROOT / "tests" / reason.partition(":")[0]).is_file(), reason
+        assert any(re.search(pattern, line.removeprefix("groundingme ")) for line in every), pattern
