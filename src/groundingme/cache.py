@@ -15,12 +15,11 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from groundingme.errors import JobError, UsageError
-from groundingme.models import Model, Request
+from groundingme.models import Model, Request, Wrapped
 from groundingme.schema import Generation
 
 LIMIT = 2 * 2**30
@@ -198,27 +197,15 @@ class Cache:
             ) from None
 
 
-class Cached(Model):
+class Cached(Wrapped):
     """A model whose replies are looked up first.
 
     Replies from the cache have `cached` set: they cost nothing in this run.
     """
 
     def __init__(self, model: Model, cache: Cache) -> None:
-        self._model, self._cache = model, cache
-        self.name = model.name
-        self.needs_image = model.needs_image
-        self.coords = model.coords
-        self.server = model.server
-        self.paced = model.paced
-        self.in_hand = model.in_hand
-        self.switches_thinking = model.switches_thinking
-
-    def settings(self) -> dict[str, Any]:
-        return self._model.settings()
-
-    def preview(self, request: Request) -> dict[str, Any]:
-        return self._model.preview(request)
+        super().__init__(model)
+        self._cache = cache
 
     async def generate(self, request: Request) -> Generation:
         return (await self.choices(request, 1))[0]
@@ -247,6 +234,3 @@ class Cached(Model):
         for key, reply in zip(keys, fresh, strict=False):
             self._cache.put(key, self.name, reply)
         return fresh
-
-    async def aclose(self) -> None:
-        await self._model.aclose()

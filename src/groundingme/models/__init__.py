@@ -116,6 +116,33 @@ class Model(abc.ABC):
         return
 
 
+class Wrapped(Model):
+    """A model in front of another, known by its name and treated like it.
+
+    Whoever asks it asks the other one in `generate`, and in `choices` where that has a way of its
+    own.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.name = model.name
+        self.needs_image = model.needs_image
+        self.coords = model.coords
+        self.server = model.server
+        self.paced = model.paced
+        self.in_hand = model.in_hand
+        self.switches_thinking = model.switches_thinking
+
+    def settings(self) -> dict[str, Any]:
+        return self._model.settings()
+
+    def preview(self, request: Request) -> dict[str, Any]:
+        return self._model.preview(request)
+
+    async def aclose(self) -> None:
+        await self._model.aclose()
+
+
 Factory = Callable[..., Model]
 """Takes the name behind `PROVIDER/` and the provider's options."""
 

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 
 from groundingme.errors import UsageError
-from groundingme.models import Model, Request
+from groundingme.models import Model, Request, Wrapped
 from groundingme.schema import Generation
 
 ORDERS = ("image-first", "text-first")
 
 
-class Posed(Model):
+class Posed(Wrapped):
     """Any model, asked so.
 
     Args:
@@ -28,14 +28,8 @@ class Posed(Model):
     def __init__(self, model: Model, *, system: str = "", order: str = "image-first") -> None:
         if order not in ORDERS:
             raise UsageError(f"expected order as {' or '.join(ORDERS)}, got {order!r}")
-        self._model, self._system, self._order = model, system, order
-        self.name = model.name
-        self.needs_image = model.needs_image
-        self.coords = model.coords
-        self.server = model.server
-        self.paced = model.paced
-        self.in_hand = model.in_hand
-        self.switches_thinking = model.switches_thinking
+        super().__init__(model)
+        self._system, self._order = system, order
 
     def settings(self) -> dict[str, Any]:
         """Adds what differs from the usual way."""
@@ -59,6 +53,3 @@ class Posed(Model):
 
     async def choices(self, request: Request, n: int) -> list[Generation]:
         return await self._model.choices(self._asked(request), n)
-
-    async def aclose(self) -> None:
-        await self._model.aclose()

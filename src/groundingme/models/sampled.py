@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from groundingme.errors import UsageError
-from groundingme.models import Model, Request
+from groundingme.models import Model, Request, Wrapped
 from groundingme.models.confidence import agreement
 from groundingme.models.options import whole
 from groundingme.parsing import answer_of
@@ -17,7 +17,7 @@ from groundingme.schema import Generation
 TEMPERATURE = 1.0
 
 
-class Sampled(Model):
+class Sampled(Wrapped):
     """Any model, asked some more times for each answer.
 
     The first reply is the answer, asked for at the run's own temperature. Its `confidence` is the
@@ -47,15 +47,8 @@ class Sampled(Model):
                 "samples would be the answer itself"
             )
         self._samples = whole("samples", samples, 1) or 1
-        self._model = model
+        super().__init__(model)
         self._begun: dict[tuple[str, int], list[Generation]] = {}
-        self.name = model.name
-        self.needs_image = model.needs_image
-        self.coords = model.coords
-        self.server = model.server
-        self.paced = model.paced
-        self.in_hand = model.in_hand
-        self.switches_thinking = model.switches_thinking
 
     def settings(self) -> dict[str, Any]:
         """Adds how many samples are asked for, and how."""
@@ -64,10 +57,6 @@ class Sampled(Model):
             "samples": self._samples,
             "sample_temperature": self._temperature,
         }
-
-    def preview(self, request: Request) -> dict[str, Any]:
-        """The request for the answer; the samples differ in temperature alone."""
-        return self._model.preview(request)
 
     async def generate(self, request: Request) -> Generation:
         # Replies that are there when a later one fails are not asked for again.
@@ -87,9 +76,6 @@ class Sampled(Model):
             reasoning_tokens=_total([one.reasoning_tokens for one in replies]),
             latency=round(sum(one.latency for one in replies), 4),
         )
-
-    async def aclose(self) -> None:
-        await self._model.aclose()
 
 
 def _total(counts: Sequence[int | None]) -> int | None:

@@ -17,7 +17,7 @@ from groundingme.datasets import Dataset
 from groundingme.errors import FatalError, RequestError, UsageError
 from groundingme.evaluation import DEFAULT_OUT, check_numbers, damage_note, prepare
 from groundingme.interrupting import run_to_end
-from groundingme.models import Model, Request
+from groundingme.models import Model, Request, Wrapped
 from groundingme.progress import Progress, Silent
 from groundingme.result import MAX_FAILED
 from groundingme.runner import HOPELESS, RetryPolicy, ask
@@ -317,7 +317,7 @@ def run_from(trajectories: Sequence[int]) -> list[int]:
     return list(trajectories[:end])
 
 
-class _Several(Model):
+class _Several(Wrapped):
     """A model that gives several replies where it is asked for one; the others are laid aside.
 
     Attributes:
@@ -326,13 +326,7 @@ class _Several(Model):
     """
 
     def __init__(self, model: Model) -> None:
-        self._model = model
-        self.name = model.name
-        self.needs_image = model.needs_image
-        self.coords = model.coords
-        self.paced = model.paced
-        self.in_hand = model.in_hand
-        self.switches_thinking = model.switches_thinking
+        super().__init__(model)
         self.wanted: dict[str, list[int]] = {}
         self.others: dict[str, list[Generation]] = {}
         self._alone = False
@@ -351,6 +345,3 @@ class _Several(Model):
             self._alone = True
         self.others[request.id] = others[: n - 1]
         return first
-
-    async def aclose(self) -> None:
-        await self._model.aclose()
