@@ -452,6 +452,7 @@ def check_protocol(name: str) -> None:
 
 
 def damage_note(folder: RunFolder) -> tuple[str, ...]:
+    """A line on stored replies that could not be read; nothing where all could."""
     if not folder.damaged:
         return ()
     lines = ", ".join(map(str, folder.damaged[:5]))
@@ -463,6 +464,7 @@ def _dataset(data: str | Dataset, split: str | None) -> Dataset:
 
 
 def selected(dataset: Dataset, subset: str, limit: int | None) -> Dataset:
+    """A part of a data set, which must not be empty; see `Dataset.select`."""
     selected = dataset.select(subset=subset, limit=limit)
     if not len(selected):
         there = f" of {subset}" if subset else ""
@@ -493,5 +495,6 @@ def _predictions(dataset: Dataset, source: Path) -> tuple[dict[str, Generation],
 
 
 def versions() -> dict[str, str]:
+    """Of this package, Python and the libraries that touch a request."""
     found = {name: metadata.version(name) for name in ("aiohttp", "numpy", "pillow", "pyarrow")}
     return {"groundingme": groundingme.__version__, "python": platform.python_version(), **found}

@@ -111,6 +111,7 @@ def images_once(samples: Sequence[Sample]) -> list[Sample]:
 def write_images(
     dataset: Dataset, folder: Path, names: Sequence[str], workers: int, tick: Tick
 ) -> None:
+    """Writes every image once, under its name, with its original bytes."""
     (folder / "images").mkdir(exist_ok=True)
     todo: dict[str, Sample] = {}
     for sample, name in zip(dataset, names, strict=True):
@@ -125,6 +126,7 @@ def write_images(
 
 
 def write_folder(dataset: Dataset, folder: Path, split: str, workers: int, tick: Tick) -> Path:
+    """A JSONL of samples beside a folder of images; returns the JSONL."""
     names = file_names(dataset.samples)
     write_images(dataset, folder, names, workers, tick)
     lines = [
@@ -136,6 +138,7 @@ def write_folder(dataset: Dataset, folder: Path, split: str, workers: int, tick:
 
 
 def write_coco(dataset: Dataset, folder: Path, split: str, workers: int, tick: Tick) -> Path:
+    """COCO annotations beside a folder of images; returns the annotations."""
     names = file_names(dataset.samples)
     write_images(dataset, folder, names, workers, tick)
     images: dict[str, dict[str, Any]] = {}
@@ -189,6 +192,7 @@ _FEATURES = {
 
 
 def write_parquet(dataset: Dataset, folder: Path, split: str, workers: int, tick: Tick) -> Path:
+    """The published columns with image bytes, in shards; returns the folder."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
