@@ -189,7 +189,7 @@ def _train(plan: Plan, folder: Path, say: Callable[[str], None]) -> bool:
         memory.check_fits(
             plan.needed, plan.free, plan.device, tune=options.tune, batch=options.batch
         )
-    _quiet()
+    quiet()
     start = last_checkpoint(folder / CHECKPOINTS)
     say(f"Going on from {start}" if start else f"Loading {plan.base.name} ...")
     with Stopping() as stopping:
@@ -203,7 +203,7 @@ def _train(plan: Plan, folder: Path, say: Callable[[str], None]) -> bool:
         )  # fmt: skip
         trainer = importlib.import_module(METHODS[options.method]).make_trainer(job)
         watcher.trainer = trainer
-        _mute(trainer)
+        mute(trainer)
         try:
             trainer.train(resume_from_checkpoint=str(start) if start else None)
         except KeyboardInterrupt:
@@ -239,14 +239,14 @@ def last_checkpoint(folder: Path) -> Path | None:
     return whole[-1] if whole else None
 
 
-def _mute(trainer: Any) -> None:
+def mute(trainer: Any) -> None:
     """Our own lines instead of the ones that go to standard output."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
 
 
-def _quiet() -> None:
+def quiet() -> None:
     import transformers
 
     transformers.utils.logging.set_verbosity_error()

@@ -27,6 +27,7 @@ CURVE, LOG = "curve.jsonl", "log.jsonl"
 LOGGED = (
     "loss", "learning_rate", "grad_norm", "mean_token_accuracy", "reward", "reward_std",
     "rewards/box/mean", "rewards/rejection/mean", "rewards/format/mean", "kl",
+    "num_tokens",
 )  # fmt: skip
 """What a line of the log has of what the trainers report."""
 WHOLE = "whole"
@@ -209,6 +210,7 @@ class Watcher(TrainerCallback):
         if not state.is_world_process_zero:
             return
         line = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4)}
+        line["seconds"] = round(time.monotonic() - self._began[0], 3)
         for name in LOGGED:
             if name in logs:
                 line[name] = _finite(logs[name])
