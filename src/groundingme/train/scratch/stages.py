@@ -31,7 +31,7 @@ from groundingme.train.mixture import load_mixture
 from groundingme.train.scratch import flops, fresh
 from groundingme.train.sweep import figure, hub, running
 from groundingme.train.sweep.plan import Exam, sorted_ratios
-from groundingme.train.tuning import plans, sft
+from groundingme.train.tuning import memory, plans, sft
 from groundingme.train.tuning import running as tuning
 from groundingme.train.tuning.job import Job
 from groundingme.train.tuning.options import TuneOptions
@@ -357,7 +357,8 @@ def run(amount: Amount, out: Path, seed: int = 0) -> dict[str, Any]:
         seed: Of weights and order.
 
     Raises:
-        UsageError: It cannot begin, or `out` was begun with another amount.
+        UsageError: It cannot begin, `out` was begun with another amount, or memory does not
+            suffice.
         JobError: A training failed, or too many samples have no reply.
         Interrupted: Stopped; the same call goes on.
     """
@@ -366,6 +367,7 @@ def run(amount: Amount, out: Path, seed: int = 0) -> dict[str, Any]:
     draw(amount, out)
     planned = prepare(amount, out, seed)
     tell(f"{planned.shape.weights:,} parameters")
+    memory.check_fits(planned.needed, planned.free, planned.device, tune="full", batch=amount.batch)
     seconds = measure(planned, out, amount.measured)
     measured = speed(planned, seconds)
     share = measured["share_of_peak"]
