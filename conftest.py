@@ -1,7 +1,9 @@
-"""Doctests of recipes are collected only where torch is installed, those of migrations never."""
+"""Doctests of what needs an extra are collected where that is installed, of migrations never."""
 
 from importlib.util import find_spec
 
 collect_ignore_glob = ["src/groundingme/studio/migrations/*"]
 if not find_spec("torch"):
     collect_ignore_glob.append("src/groundingme/train/*")
+if not find_spec("inspect_ai"):
+    collect_ignore_glob.append("src/groundingme/plugins/inspect_ai.py")

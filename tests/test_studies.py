@@ -38,6 +38,10 @@ from groundingme.studies.study import (
     Table,
 )
 
+NAMES = {
+    "boxes", "consistency", "cost", "domains", "forgetting", "interpretability", "judges",
+    "languages", "negatives", "presence", "prompts", "subtasks",
+}  # fmt: skip
 AXIS = Axis(low=0, high=100, ticks=(0, 50, 100), title="right, %")
 
 
@@ -273,9 +277,8 @@ def test_figures_without_points() -> None:
 
 
 def test_every_study_is_described() -> None:
-    names = STUDIES.names()
-    assert len(names) == 12
-    for name in names:
+    assert set(STUDIES.names()) >= NAMES
+    for name in NAMES:
         study = STUDIES.get(name)
         assert study.name == name
         assert study.question.endswith("?")
@@ -288,7 +291,8 @@ def test_the_command_lists_and_refuses() -> None:
     listed = run(main, ["study", "list"])
     assert listed.exit_code == 0
     assert all(name in listed.output for name in STUDIES.names())
-    assert len(json.loads(run(main, ["study", "list", "--json"]).output)) == 12
+    rows = json.loads(run(main, ["study", "list", "--json"]).output)
+    assert {one["name"] for one in rows} >= NAMES
     wrong = run(main, ["study", "promts"])
     assert (wrong.exit_code, "did you mean 'prompts'" in wrong.output) == (2, True)
     knob = run(main, ["study", "boxes", "--data", "scenes:n=2", "--set", "nonsense=1"])
