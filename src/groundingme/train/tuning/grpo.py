@@ -54,7 +54,7 @@ def told(options: TuneOptions, rows: Sequence[Row]) -> dict[str, float]:
         "rejection": weights.rejection,
         "format": weights.format,
         "always rejecting": rewards.always_rejecting(share, weights),
-        f"always a box, IoU {rewards.FINDS}": rewards.always_a_box(share, weights),
+        f"always a box of IoU {rewards.FINDS}": rewards.always_a_box(share, weights),
     }
     return {name: round(value, 3) for name, value in found.items()}
 
