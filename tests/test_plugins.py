@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,38 +46,45 @@ def ours(tmp_path: Path) -> dict[str, tuple[str, float]]:
     return {one.id: (one.outcome, float(one.iou >= 0.5)) for one in score(path, DATA).scores}
 
 
-# Inspect leaves streams open that the collector finds later.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.slow
 def test_inspect_gives_our_scores(tmp_path: Path) -> None:
-    inspect_ai = pytest.importorskip("inspect_ai", reason="needs inspect_ai")
+    pytest.importorskip("inspect_ai", reason="needs inspect_ai")
     pytest.importorskip("openai", reason="needs openai, through which Inspect asks")
-    from inspect_ai.model import get_model
-
     said = replies()
     with ChatServer(default=lambda description: Reply(said[description])) as server:
-        model = get_model("openai-api/local/some-model", base_url=server.base_url, api_key="none")
-        (log,) = inspect_ai.eval(
-            "groundingme/groundingme", model=model, task_args={"data": DATA}, display="none",
-            log_dir=str(tmp_path / "logs"),
+        log = inspect(
+            "eval", "groundingme/groundingme", "--model", "openai-api/local/some-model",
+            "-T", f"data={DATA}", "--display", "none", "--log-format", "json",
+            "--log-dir", str(tmp_path / "logs"), LOCAL_BASE_URL=server.base_url,
+            LOCAL_API_KEY="none", HOME=str(tmp_path),
         )  # fmt: skip
-    assert log.status == "success", log.error
+    assert log.returncode == 0, log.stdout + log.stderr
+    (path,) = (tmp_path / "logs").glob("*.json")
+    kept = json.loads(path.read_text())
+    assert kept["status"] == "success", kept.get("error")
     found = {}
-    for sample in log.samples:
-        one = sample.scores["groundingme"]
-        found[sample.id] = (one.metadata["outcome"], one.value)
+    for sample in kept["samples"]:
+        one = sample["scores"]["groundingme"]
+        found[sample["id"]] = (one["metadata"]["outcome"], one["value"])
     expected = ours(tmp_path)
     assert found == expected
     assert len({outcome for outcome, _ in expected.values()}) == 3
-    metrics = log.results.scores[0].metrics
+    metrics = kept["results"]["scores"][0]["metrics"]
     right = [value for _, value in expected.values()]
-    assert metrics["accuracy"].value == pytest.approx(sum(right) / len(right))
+    assert metrics["accuracy"]["value"] == pytest.approx(sum(right) / len(right))
     # What is sent is what `groundingme eval` sends.
     with ChatServer(default=lambda description: Reply(said[description])) as other:
         result = evaluate("openai/some-model", DATA, base_url=other.base_url, out=tmp_path / "runs")
-    assert result.accuracy == pytest.approx(metrics["accuracy"].value)
+    assert result.accuracy == pytest.approx(metrics["accuracy"]["value"])
     assert messages(server) == messages(other)
+
+
+def inspect(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Inspect's own command, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "inspect_ai", *arguments], capture_output=True, text=True,
+        env={**os.environ, **settings}, check=False, timeout=300,
+    )  # fmt: skip
 
 
 def messages(server: ChatServer) -> list[str]:

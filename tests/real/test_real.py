@@ -127,7 +127,7 @@ def test_a_language_model_judges_what_the_built_in_grounder_sampled(
 ) -> None:
     """Plumbing and cost are real here; the verdicts of so small a model prove nothing."""
     made = groundingme(
-        "sample", "builtin/grounder", "--data", "scenes:n=10,seed=11", "-n", "4",
+        "sample", "builtin/grounder", "--data", "scenes:n=5,seed=11", "-n", "3",
         "--temperature", "4", "--out", tmp_path / "runs", "--quiet", "--json",
     )  # fmt: skip
     assert made.returncode == 0, made.stderr

@@ -37,7 +37,7 @@ IMAGE = "groundingme:sent"
 
 @task
 def groundingme(
-    data: str = "groundingme",
+    data: str | list[str] = "groundingme",
     split: str | None = None,
     subset: str = "",
     prompt: str = AUTO,
@@ -57,7 +57,9 @@ def groundingme(
         max_tokens: Most tokens of a reply.
     """
     check_protocol(protocol)
-    dataset = load_dataset(data, split=split).select(subset=subset)
+    # Inspect takes what has commas for a list.
+    name = data if isinstance(data, str) else ",".join(map(str, data))
+    dataset = load_dataset(name, split=split).select(subset=subset)
     return Task(
         dataset=MemoryDataset([_as_inspect(one) for one in dataset], name=dataset.name),
         solver=[shown(dataset, prompt, coords)],
