@@ -163,7 +163,7 @@ def is_main() -> bool:
 def _bf16(options: TuneOptions) -> bool:
     if options.bf16 is not None:
         return options.bf16
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported())
 
 
 def _free() -> tuple[float, str]:
