@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from annotating import Served, make_build
 from groundingme import evaluate
@@ -45,7 +45,7 @@ WATCH = """() => {
 }"""
 
 
-def whole_8k(folder: Path, browser: object) -> tuple[float, float]:
+def whole_8k(folder: Path, browser: Browser) -> tuple[float, float]:
     """Seconds from the address to an 8K picture drawn and its box editable: cold, and again."""
     build = make_build(folder / "work")
     served = Served(folder / "studio", build).start()
@@ -65,7 +65,7 @@ def whole_8k(folder: Path, browser: object) -> tuple[float, float]:
         served.stop()
 
 
-def next_samples(folder: Path, browser: object, keys: int) -> list[tuple[float, float]]:
+def next_samples(folder: Path, browser: Browser, keys: int) -> list[tuple[float, float]]:
     """Milliseconds from the key to text and boxes, and to the picture, of the next sample."""
     (folder / "studio" / "runs").mkdir(parents=True)
     run = evaluate("builtin/grounder", f"scenes:seed=6,n={keys + 3}", out=folder / "studio/runs")
@@ -73,7 +73,7 @@ def next_samples(folder: Path, browser: object, keys: int) -> list[tuple[float, 
     served = Served(folder / "studio", folder).start()
     found = []
     try:
-        context = browser.new_context(viewport={"width": 1440, "height": 900})  # type: ignore[attr-defined]
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
         page: Page = context.new_page()
         page.goto(f"{served.address}/runs/{run.path.name}")
         page.locator(".gallery a").first.click()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def plan(setting: Setting) -> Sequence[Condition]:
         check_model(setting.knobs["translator"])
     made = {ORIGINAL: data}
     for name in styles:
-        made[name] = changed(data, name, lambda one, name=name: _styled(one, name, setting.seed))  # type: ignore[misc]
+        made[name] = changed(data, name, partial(_styled, name=name, seed=setting.seed))
     if path := setting.knobs["translations"]:
         made |= _in_languages(data, read_translations(Path(path)))
         if all(name in (ORIGINAL, *styles) for name in made):
@@ -88,12 +89,16 @@ def _styled(sample: Sample, name: str, seed: int) -> Sample:
     return msgspec.structs.replace(sample, description=STYLES[name](sample.description, rng))
 
 
+def _said(sample: Sample, said: Mapping[str, Sample]) -> Sample | None:
+    return said.get(sample.id)
+
+
 def _in_languages(data: Dataset, translations: Sequence[Translation]) -> dict[str, Dataset]:
     found = {}
     for language in dict.fromkeys(one.language for one in translations):
         said = in_language(data, translations, language)
         if said:
-            found[f"in {language}"] = changed(data, language, lambda one, s=said: s.get(one.id))  # type: ignore[misc]
+            found[f"in {language}"] = changed(data, language, partial(_said, said=said))
     return found
 
 

@@ -277,9 +277,6 @@ def read_positives(
 
 # ---- by rules
 
-Tried = tuple[Made, str]
-"""A variant, and why it is of no use; "" where it is of use."""
-
 
 def by_rules(
     positives: Sequence[Positive],

@@ -44,22 +44,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 _QWEN_TARGETS = rf".*language_model\..*\.{_TEXT}"
 
+_QWEN3 = Recipe(
+    family="qwen3-vl",
+    targets=_QWEN_TARGETS,
+    vision_targets=r".*visual\.blocks\..*\.(?:qkv|proj|linear_fc1|linear_fc2)",
+    vision="visual",
+    side=32,
+)
+
 RECIPES: dict[str, Recipe] = {
-    "qwen3_vl": Recipe(
-        family="qwen3-vl",
-        targets=_QWEN_TARGETS,
-        vision_targets=r".*visual\.blocks\..*\.(?:qkv|proj|linear_fc1|linear_fc2)",
-        vision="visual",
-        side=32,
-    ),
+    "qwen3_vl": _QWEN3,
     # Its experts are no layers of their own, so LoRA reaches attention alone.
-    "qwen3_vl_moe": Recipe(
-        family="qwen3-vl",
-        targets=_QWEN_TARGETS,
-        vision_targets=r".*visual\.blocks\..*\.(?:qkv|proj|linear_fc1|linear_fc2)",
-        vision="visual",
-        side=32,
-    ),
+    "qwen3_vl_moe": _QWEN3,
     "qwen2_5_vl": Recipe(
         family="qwen2.5-vl",
         targets=_QWEN_TARGETS,
