@@ -508,6 +508,38 @@ def test_does_anything_match(ada: Tab, build: Path) -> None:
     assert f"{100 * result['positive']['accuracy']:.1f}" in shown
 
 
+def test_answer_counts_when_the_next_question_is_there(ada: Tab, build: Path) -> None:
+    project, items = make_project(ada, build, "Slow questions", kind="presence")
+    held: list[Any] = []
+    ada.page.route("**/next?**", lambda route: held.append(route))
+    ada.go(f"/projects/{project}/match")
+    question = ada.page.locator("[data-question]")
+    question.wait_for()
+    first = question.inner_text()
+    progress = ada.page.locator("[data-progress]")
+    ada.until(lambda: len(held), 1)
+    ada.press("y")
+    ada.until(
+        lambda: ada.ask("GET", f"/api/projects/{project}/dashboard")["presence"]["all"]["n"], 1
+    )
+    ada.press("n", "n")
+    assert (progress.inner_text()[:1], question.inner_text()) == ("0", first)
+
+    held.pop().abort()
+    ada.until(lambda: len(held), 1)
+    held.pop().abort()
+    retry = ada.page.locator("[role=alert] button").first
+    retry.wait_for()
+    ada.page.unroute("**/next?**")
+    retry.click()
+    ada.until(lambda: progress.inner_text()[:1] if progress.count() else "", "1")
+    assert question.inner_text() != first
+    ada.press("n")
+    ada.until(
+        lambda: ada.ask("GET", f"/api/projects/{project}/dashboard")["presence"]["all"]["n"], 2
+    )
+
+
 @pytest.mark.slow
 def test_project_is_made_in_the_browser(ada: Tab, build: Path) -> None:
     ada.go("/projects")

@@ -29,6 +29,7 @@ function Questions({ parts: [, project] }) {
   const [error, setError] = useState(null);
   const [answered, setAnswered] = useState(0);
   const [busy, setBusy] = useState(false);
+  const sending = useRef(false);
   const next = useRef(null);
   const since = useRef(performance.now());
   const stage = useRef(null);
@@ -39,11 +40,12 @@ function Questions({ parts: [, project] }) {
     since.current = performance.now();
     next.current = found ? question(project, found.id).catch(() => undefined) : null;
   };
-  const begin = () => question(project, null).then(show, setError);
+  const begin = () => question(project, null).then((found) => { setError(null); show(found); }, setError);
   useEffect(() => { begin(); }, [project]);
 
   const answer = async (match) => {
-    if (busy || !item) return;
+    if (sending.current || !item) return;
+    sending.current = true;
     setBusy(true);
     try {
       const seconds = Math.round((performance.now() - since.current) / 100) / 10;
@@ -51,14 +53,17 @@ function Questions({ parts: [, project] }) {
         version: item.mine.version, annotation: { match, seconds },
       });
       setError(null);
+      // Prefetched; where that failed it is asked again, and where that fails the page says so.
+      let ready = await next.current;
+      if (ready === undefined) ready = await question(project, item.id).catch(setError);
+      // Counted when the next question is there: from then on a key answers that one.
       setAnswered((n) => n + 1);
       say(match ? "Something matches" : "Nothing matches");
-      // Prefetched; where that failed it is asked again.
-      const ready = await next.current;
-      show(ready === undefined ? await question(project, item.id) : ready);
+      show(ready);
     } catch (failed) {
       setError(failed);
     } finally {
+      sending.current = false;
       setBusy(false);
     }
   };
