@@ -509,7 +509,7 @@ def test_does_anything_match(ada: Tab, build: Path) -> None:
 
 
 def test_answer_counts_when_the_next_question_is_there(ada: Tab, build: Path) -> None:
-    project, items = make_project(ada, build, "Slow questions", kind="presence")
+    project, _ = make_project(ada, build, "Slow questions", kind="presence")
     held: list[Any] = []
     ada.page.route("**/next?**", lambda route: held.append(route))
     ada.go(f"/projects/{project}/match")
