@@ -124,6 +124,7 @@ class Bar(Quiet):
             TimeRemainingColumn,
         )
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
         from rich.text import Text
 
         class Figures(ProgressColumn):
@@ -136,7 +137,7 @@ class Bar(Quiet):
         self._bar: rich.progress.Progress = RichProgress(
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            Figures(),
+            Figures(table_column=Column(no_wrap=True)),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),

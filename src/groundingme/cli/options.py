@@ -276,8 +276,14 @@ def print_table(table: Table) -> None:
     """A table on standard output, as wide as it needs where that is no terminal."""
     import sys
 
-    width = None if sys.stdout.isatty() else 1000
-    plain_console(width=width).print(table)
+    if not sys.stdout.isatty():
+        plain_console(width=1000).print(table)
+        return
+    from groundingme.cli.folding import folded
+
+    console = plain_console()
+    for part in folded(table, console):
+        console.print(part)
 
 
 def save_picture(picture: Image.Image, path: str) -> None:
