@@ -38,6 +38,25 @@ def give_role(admin: TestClient, client: TestClient, role: str) -> None:
     assert admin.patch(f"/api/people/{person}", json={"role": role}).status_code == 200
 
 
+def ended(client: TestClient, answer: Any) -> dict[str, Any]:
+    """The job that an answer started, when it has ended."""
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    deadline = time.monotonic() + 60
+    while job["ended"] is None:
+        assert time.monotonic() < deadline, job
+        time.sleep(0.01)
+        job = client.get(f"/api/jobs/{job['id']}").json()
+    return dict(job)
+
+
+def finished(client: TestClient, answer: Any) -> dict[str, Any]:
+    """What the job gave that an answer started."""
+    job = ended(client, answer)
+    assert job["state"] == "done", job
+    return dict(job["result"])
+
+
 def document(item: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """What an item's page would save."""
     return {**{k: v for k, v in item["mine"].items() if k not in ("version", "state")}, **changes}
@@ -149,4 +168,5 @@ def make_app(tmp_path: Path) -> Iterator[MakeApp]:
 
     yield make
     for app in made:
+        app.state.studio.jobs.close()
         app.state.studio.database.close()

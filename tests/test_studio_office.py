@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,10 +126,11 @@ def test_a_file_comes_in(ada: Tab, build: Path, tmp_path: Path) -> None:
     ada.page.get_by_role("button", name="Import").click()
     ada.page.locator("dialog input[type=file]").set_input_files(str(file))
     ada.page.locator("dialog button.main").click()
-    status = ada.page.locator("dialog [role=status]")
-    status.wait_for()
-    assert "imported: 1" in status.inner_text()
-    assert "y.png" in status.inner_text()
+    job = ada.page.locator("[data-job=done]")
+    job.wait_for()
+    assert "imported: 1" in job.inner_text()
+    assert "y.png" in job.inner_text()
+    ada.page.locator(".an-counts").get_by_text("1 annotated").wait_for()
     mine = ada.mine(item["id"])
     assert (mine["description"], mine["box"]) == ("from a file", [10, 20, 60, 90])
 
@@ -141,11 +143,83 @@ def test_accepted_items_are_published(ada: Tab, build: Path) -> None:
     ada.page.get_by_role("button", name="Publish").click()
     ada.page.locator("dialog input[name=name]").fill("By people")
     ada.page.locator("dialog button.main").click()
-    status = ada.page.locator("dialog [role=status]")
-    status.wait_for()
-    assert "1 sample published" in status.inner_text()
-    folder = Path(status.locator("pre").inner_text())
+    job = ada.page.locator("[data-job=done]")
+    job.wait_for()
+    assert "1 sample published" in job.inner_text()
+    folder = Path(job.locator("pre").inner_text())
     assert "By people" in (folder / "README.md").read_text()
+
+    # It is there for whoever comes back, until it is closed.
+    ada.go(f"/projects/{project}")
+    job.wait_for()
+    job.locator("[data-act=stop]").click()
+    job.wait_for(state="detached")
+    ada.go(f"/projects/{project}")
+    ada.page.locator(".an-card").first.wait_for()
+    assert job.count() == 0
+
+
+def test_an_archive_is_made_and_fetched(ada: Tab, build: Path, tmp_path: Path) -> None:
+    project, items = make_project(ada, build, "Export")
+    ada.go(f"/projects/{project}")
+    ada.page.get_by_role("button", name="Export").click()
+    ada.page.locator("dialog select").select_option("all")
+    ada.page.locator("input[value=coco]").check()
+    ada.page.locator("[data-act=export]").click()
+    ada.page.locator("[data-job=done]").wait_for()
+    with ada.page.expect_download() as found:
+        ada.page.locator("[data-act=download]").click()
+    assert found.value.suggested_filename == "Export-coco.zip"
+    path = tmp_path / "got.zip"
+    found.value.save_as(path)
+    with zipfile.ZipFile(path) as file:
+        told = json.loads(file.read("Export/annotations.json"))
+    assert len(told["expressions"]) >= len(items)
+
+
+def test_a_job_at_work_is_found_again_and_cancelled(ada: Tab, build: Path) -> None:
+    """What the server says of a job is held here, so that it is at work for as long as wanted."""
+    project, _ = make_project(ada, build, "Held")
+    job = {
+        "id": "0a", "kind": "import", "title": "many.jsonl", "project": project, "state": "running",
+        "done": 400, "total": 1000, "result": None, "error": None, "started": "", "ended": None,
+        "file": None, "person": {"id": 0, "name": "Ben"},
+    }  # fmt: skip
+
+    def cancel(route: Any) -> None:
+        job["state"] = "cancelling"
+        route.fulfill(json=job)
+
+    ada.page.route(f"**/api/projects/{project}/jobs", lambda r: r.fulfill(json={"items": [job]}))
+    ada.page.route("**/api/jobs/0a", lambda route: route.fulfill(json=job))
+    ada.page.route("**/api/jobs/0a/cancel", cancel)
+    words = ada.page.locator("[data-words]")
+    for _ in range(2):
+        ada.go(f"/projects/{project}")
+        ada.page.locator("[data-job=running]").wait_for()
+        assert "many.jsonl by Ben" in ada.page.locator("[data-job]").inner_text()
+    assert words.inner_text() == "400 of 1,000 records"
+    job["done"] = 600
+    ada.until(words.inner_text, "600 of 1,000 records")
+    ada.page.locator("[data-act=stop]").click()
+    ada.page.locator("[data-job=cancelling]").wait_for()
+    job.update(state="cancelled", ended="x")
+    ada.page.locator("[data-job=cancelled]").wait_for()
+    assert words.inner_text().startswith("Cancelled after 600 of 1,000 records.")
+
+
+def test_a_job_that_ended_with_its_server_is_said_to_have(ada: Tab, build: Path) -> None:
+    project, _ = make_project(ada, build, "Gone")
+    job = {
+        "id": "0b", "kind": "publish", "title": "x", "project": project, "state": "running",
+        "done": 0, "total": 0, "result": None, "error": None, "started": "", "ended": None,
+        "file": None, "person": {"id": 0, "name": "Ben"},
+    }  # fmt: skip
+    ada.page.route(f"**/api/projects/{project}/jobs", lambda r: r.fulfill(json={"items": [job]}))
+    ada.go(f"/projects/{project}")
+    ada.page.locator("[data-job=lost]").wait_for()
+    ada.page.locator("[data-act=stop]").click()
+    ada.page.locator("[data-job]").wait_for(state="detached")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

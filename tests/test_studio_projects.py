@@ -40,7 +40,9 @@ from studio_app import (
     MakeApp,
     database_url,
     document,
+    ended,
     enter,
+    finished,
     give_role,
     make_app,
     postgres,
@@ -726,10 +728,19 @@ def test_out_and_in_again(make_app: MakeApp, tmp_path: Path, layout: str) -> Non
     app = make_app()
     ann, bob = enter(app, "Ann"), enter(app, "Bob")
     made(ann)
-    answer = ann.get(f"/api/projects/1/export?layout={layout}")
-    assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "cannot")
+    asked = {"layout": layout}
+    assert ann.get("/api/projects/1/export", params=asked).status_code == 400
+    job = ended(ann, ann.post("/api/projects/1/export", json=asked))
+    assert (job["state"], job["error"]["kind"], job["file"]) == ("failed", "cannot", None)
     accept_all(ann, 12)
-    folder = unpacked(ann.get(f"/api/projects/1/export?layout={layout}"), tmp_path / "out") / "P"
+    job = ended(ann, ann.post("/api/projects/1/export", json=asked))
+    assert (job["state"], job["done"], job["total"]) == ("done", 12, 12)
+    folder = unpacked(ann.get(job["file"]), tmp_path / "out") / "P"
+    assert job["result"]["name"] == f"P-{layout}.zip"
+    (left,) = (tmp_path / "home" / "exports").iterdir()
+    assert left.stat().st_size == job["result"]["bytes"]
+    assert ann.delete(f"/api/jobs/{job['id']}").status_code == 204
+    assert ann.get(job["file"]).status_code == 404
     assert list((tmp_path / "home" / "exports").iterdir()) == []
     dataset = load_dataset(SCENES)
     if layout in ("parquet", "folder"):
@@ -741,9 +752,7 @@ def test_out_and_in_again(make_app: MakeApp, tmp_path: Path, layout: str) -> Non
         if one.suffix in (".parquet", ".jsonl", ".json") and not one.name.startswith(".")
     )  # fmt: skip
     with file.open("rb") as opened:
-        answer = bob.post("/api/projects/2/import", files={"file": opened})
-    assert answer.status_code == 200, answer.text
-    told = answer.json()
+        told = finished(bob, bob.post("/api/projects/2/import", files={"file": opened}))
     assert (told["records"], told["imported"], told["problems"], told["unmatched"]) == (
         12,
         12,
@@ -759,7 +768,7 @@ def test_out_and_in_again(make_app: MakeApp, tmp_path: Path, layout: str) -> Non
             assert said["box"] == pytest.approx(list(sample.target))
         assert (said["subtask_l1"], said["subtask_l2"]) == (sample.subtask_l1, sample.subtask_l2)
     with file.open("rb") as opened:
-        again = bob.post("/api/projects/2/import", files={"file": opened}).json()
+        again = finished(bob, bob.post("/api/projects/2/import", files={"file": opened}))
     assert (again["kept"], again["imported"]) == (12, 0)
 
 
@@ -785,8 +794,7 @@ def test_boxes_of_other_tools_on_whole_pictures(make_app: MakeApp, tmp_path: Pat
         files={"file": json.dumps(tasks).encode()},
         data={"submit": "true"},
     )
-    told = answer.json()
-    assert answer.status_code == 200, answer.text
+    told = finished(ann, answer)
     assert (told["imported"], told["added"], told["unmatched"], told["problems"]) == (2, 1, 4, 1)
     assert told["records"] == 7
     one = item(ann, 2)
@@ -798,7 +806,8 @@ def test_boxes_of_other_tools_on_whole_pictures(make_app: MakeApp, tmp_path: Pat
         "images": [{"id": 1, "file_name": "3.jpg"}], "categories": [{"id": 4, "name": "dog"}],
         "annotations": [{"id": 5, "image_id": 1, "category_id": 4, "bbox": [1, 2, 30, 40]}],
     }  # fmt: skip
-    told = ann.post("/api/projects/1/import", files={"file": json.dumps(coco).encode()}).json()
+    answer = ann.post("/api/projects/1/import", files={"file": json.dumps(coco).encode()})
+    told = finished(ann, answer)
     assert told["imported"] == 1
     said = item(ann, 4)["annotations"][0]
     assert (said["box"], said["label"], said["state"]) == ([1, 2, 31, 42], "dog", "draft")
@@ -812,9 +821,12 @@ def test_files_that_are_none(make_app: MakeApp, data: bytes) -> None:
     made(ann)
     for layout in ("", "label-studio", "coco", "parquet", "jsonl"):
         answer = ann.post("/api/projects/1/import", files={"file": data}, data={"layout": layout})
-        assert answer.status_code in (200, 400, 422), (layout, answer.text)
-        if answer.status_code == 200:
-            assert answer.json()["imported"] == 0
+        job = ended(ann, answer)
+        if job["state"] == "failed":
+            assert job["error"]["kind"] == "cannot", (layout, job)
+            assert job["error"]["message"], layout
+        else:
+            assert job["result"]["imported"] == 0
     assert ann.get("/api/projects/1").json()["counts"]["open"] == 12
 
 
@@ -856,8 +868,7 @@ def test_publishing(make_app: MakeApp, tmp_path: Path) -> None:
     assert ann.post(f"/api/items/{rejected}/decision", json=body).status_code == 200
     for _ in range(2):
         answer = ann.post("/api/projects/1/publish", json={"name": "my set", "license": "cc0-1.0"})
-        assert answer.status_code == 200, answer.text
-    told = answer.json()
+        told = finished(ann, answer)
     assert told["samples"] == 2
     dataset = load_dataset(told["folder"])
     plain, untrue = dataset.samples
@@ -885,8 +896,8 @@ def test_publishing(make_app: MakeApp, tmp_path: Path) -> None:
 def test_nothing_to_publish(make_app: MakeApp) -> None:
     ann = enter(make_app(), "Ann")
     made(ann)
-    answer = ann.post("/api/projects/1/publish", json={"name": "x"})
-    assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "cannot")
+    job = ended(ann, ann.post("/api/projects/1/publish", json={"name": "x"}))
+    assert (job["state"], job["error"]["kind"]) == ("failed", "cannot")
 
 
 # Nothing is lost

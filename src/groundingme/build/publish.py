@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -60,13 +61,19 @@ class PublishOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     min_rank: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
 
 
-def publish(targets: list[Target], options: PublishOptions, context: Context) -> list[Target]:
+def publish(
+    targets: list[Target],
+    options: PublishOptions,
+    context: Context,
+    tick: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Target]:
     """Writes the data set into the stage's folder.
 
     Args:
         targets: Reviewed or not; those that go no further are left out and counted in the card.
         options: Of the section.
         context: Its `history` goes into the card.
+        tick: Called with the samples that are written, in all layouts together, and their number.
 
     Returns:
         The same targets; those that were left out here have a fate.
@@ -84,10 +91,13 @@ def publish(targets: list[Target], options: PublishOptions, context: Context) ->
         )
     dataset = as_dataset(chosen, options.name)
     out = context.folder / DATA
-    for layout in dict.fromkeys(("parquet", *options.layouts)):
+    layouts = tuple(dict.fromkeys(("parquet", *options.layouts)))
+    for n, layout in enumerate(layouts):
         place = out if layout == "parquet" else context.folder / layout
         _remove_another(place, dataset)
-        export(dataset, place, layout=layout, split=options.split)
+        before, total = n * len(dataset), len(layouts) * len(dataset)
+        tell = partial(_tell, tick, before, total)
+        export(dataset, place, layout=layout, split=options.split, tick=tell)
     figures = card.figures(chosen)
     history = context.history()
     with kept(out):
@@ -99,6 +109,10 @@ def publish(targets: list[Target], options: PublishOptions, context: Context) ->
             out / "croissant.json", croissant.write(options, out, len(dataset)).encode()
         )
     return targets
+
+
+def _tell(tick: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    tick(before + done, total)
 
 
 def _remove_another(folder: Path, dataset: Dataset) -> None:

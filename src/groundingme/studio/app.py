@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import groundingme
 from groundingme.errors import GroundingMEError, UsageError
-from groundingme.studio import people, projects
+from groundingme.studio import exporting, people, projects
 from groundingme.studio.api import ask as ask_api
 from groundingme.studio.api import people as people_api
 from groundingme.studio.api import pictures as pictures_api
@@ -27,6 +28,7 @@ from groundingme.studio.api import runs as runs_api
 from groundingme.studio.context import Studio
 from groundingme.studio.database import Database
 from groundingme.studio.errors import ApiError
+from groundingme.studio.jobs import Jobs
 from groundingme.studio.library import Library
 from groundingme.studio.pictures import Pictures
 from groundingme.studio.settings import MAX_UPLOAD, Settings
@@ -61,12 +63,16 @@ def create_app(settings: Settings) -> FastAPI:
         library=Library(settings),
         pictures=Pictures(settings),
         database=database,
+        jobs=Jobs(),
     )
     projects.register(parts)
+    exporting.mend(settings)
 
     @contextlib.asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         yield
+        # Not in the loop, where answers are still on their way out.
+        await run_in_threadpool(parts.jobs.close)
         database.close()
 
     app = FastAPI(

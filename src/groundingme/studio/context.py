@@ -7,6 +7,7 @@ import dataclasses
 from starlette.requests import Request
 
 from groundingme.studio.database import Database
+from groundingme.studio.jobs import Jobs
 from groundingme.studio.library import Library
 from groundingme.studio.pictures import Pictures
 from groundingme.studio.settings import Settings
@@ -21,12 +22,14 @@ class Studio:
         library: Runs and data sets.
         pictures: Images, thumbnails and tiles, by signed keys.
         database: What people write.
+        jobs: Work that outlives the request for it.
     """
 
     settings: Settings
     library: Library
     pictures: Pictures
     database: Database
+    jobs: Jobs
 
 
 async def studio(request: Request) -> Studio:

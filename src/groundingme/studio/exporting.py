@@ -6,9 +6,12 @@ An item gives one sample, or two where people added a rejection to it: `NAME` wi
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
+import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,9 +32,17 @@ from groundingme.schema import ImageSource, Sample
 from groundingme.store import kept, write_atomically
 from groundingme.studio import documents, sources, work
 from groundingme.studio.errors import ApiError
+from groundingme.studio.jobs import Tick
 from groundingme.studio.models import Annotation, Item, Project
 from groundingme.studio.settings import Settings
 from groundingme.taxonomy import REJECTION
+
+EXPORTS = "exports"
+"""Folder of archives, in the studio's home."""
+PUBLISHED = "published"
+"""Folder of data sets, in the studio's home."""
+DAY = 86_400.0
+"""Seconds for which an archive is kept."""
 
 Which = Literal["accepted", "annotated", "all"]
 """`accepted`: what reviewers accepted; `annotated`: that, and what was submitted; `all`: as it
@@ -117,8 +128,28 @@ def _rejected(name: str, document: dict[str, Any]) -> str:
     return f"{name}-{document['rejection']['kind'] or REJECTION}"
 
 
-def archive(settings: Settings, name: str, found: Sequence[Final], layout: str, into: Path) -> Path:
-    """A zip with the samples in a layout of `datasets.export`.
+class Archive(NamedTuple):
+    """A zip, and how many samples are in it."""
+
+    path: Path
+    samples: int
+
+
+def archive(
+    settings: Settings,
+    name: str,
+    found: Sequence[Final],
+    layout: str,
+    tick: Tick = lambda done, total: None,
+) -> Archive:
+    """A zip with the samples in a layout of `datasets.export`, in the studio's home.
+
+    Args:
+        settings: Of the studio.
+        name: Of the folder in the zip.
+        found: The items.
+        layout: Of `datasets.export`.
+        tick: Called with the samples that are done; where it raises, nothing is left.
 
     Raises:
         DataError: There is nothing to write, or a picture cannot be read.
@@ -126,16 +157,30 @@ def archive(settings: Settings, name: str, found: Sequence[Final], layout: str, 
     mine = samples(settings, found)
     if not mine:
         raise DataError("expected samples to export, got none; accept some first, or export all")
-    into.mkdir(parents=True, exist_ok=True)
+    into = settings.home / EXPORTS
+    with kept(into):
+        into.mkdir(parents=True, exist_ok=True)
+    _drop_old(into)
     with tempfile.TemporaryDirectory(dir=into) as folder:
-        export(Dataset(name=name, source=name, samples=mine), Path(folder) / name, layout=layout)
-        with tempfile.NamedTemporaryFile(dir=into, suffix=".zip", delete=False) as file:
+        dataset = Dataset(name=name, source=name, samples=mine)
+        export(dataset, Path(folder) / name, layout=layout, tick=lambda done: tick(done, len(mine)))
+        part, file = Path(folder) / ".zip", into / f"{Path(folder).name}.zip"
+        with kept(file), zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as out:
             # Pictures are compressed as they are.
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as out:
-                for path in sorted(Path(folder).rglob("*")):
-                    if path.is_file() and not path.name.startswith("."):
-                        out.write(path, path.relative_to(folder))
-            return Path(file.name)
+            for path in sorted(Path(folder).rglob("*")):
+                if path.is_file() and not path.name.startswith("."):
+                    tick(len(mine), len(mine))
+                    out.write(path, path.relative_to(folder))
+        part.rename(file)
+    return Archive(file, len(mine))
+
+
+def _drop_old(folder: Path) -> None:
+    """Removes archives that nobody fetched in a day, and what killed servers left."""
+    for one in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if one.stat().st_mtime < time.time() - DAY:
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
 
 
 def lines(settings: Settings, found: Sequence[Final], named: dict[int, str]) -> Iterator[bytes]:
@@ -215,9 +260,22 @@ def changed_words(before: str, after: str, kind: str) -> list[Change]:
 
 
 def publish_project(
-    settings: Settings, project: Project, found: Sequence[Final], options: PublishOptions
+    settings: Settings,
+    project: Project,
+    found: Sequence[Final],
+    options: PublishOptions,
+    tick: Tick = lambda done, total: None,
 ) -> dict[str, Any]:
     """Publishes the accepted items into a folder of the studio's home.
+
+    It gets its name when it is complete; what had the name before stays until then.
+
+    Args:
+        settings: Of the studio.
+        project: The items'.
+        found: The items.
+        options: How.
+        tick: Called with the samples that are written; where it raises, nothing is left.
 
     Returns:
         `folder`, `samples`, `left_out` by reason.
@@ -229,21 +287,25 @@ def publish_project(
     import filelock
 
     made, left_out = targets(found)
+    if not made:
+        raise DataError(
+            f"expected accepted items with a box, got none of {len(found)}; accept some first"
+        )
     for one in made:
         sources.picture(settings, one.where)
     total = len(made) + sum(left_out.values())
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", options.name).strip("-.")[:60] or "data"
-    folder = settings.home / "published" / f"{project.id}-{slug}"
+    folder = settings.home / PUBLISHED / f"{project.id}-{slug}"
     history = [*project.notes.get("history", ()), {
         "stage": "people", "options": {"overlap": project.overlap, "blind": project.blind},
         "records": total, "goes_on": len(made), "reasons": left_out, "boxes": {},
     }]  # fmt: skip
     with kept(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(folder / ".lock", timeout=0):
-            after = publish(made, options, Context(folder, history=lambda: history))
-            _add_people(folder / DATA / "provenance.jsonl", found)
+        with filelock.FileLock(_beside(folder, "lock"), timeout=0), _replaced(folder) as part:
+            after = publish(made, options, Context(part, history=lambda: history), tick)
+            _add_people(part / DATA / "provenance.jsonl", found)
     except filelock.Timeout:
         raise ApiError(409, "busy", "expected a project that is not being published") from None
     for one in after:
@@ -254,6 +316,46 @@ def publish_project(
         "samples": sum(not one.fate for one in after),
         "left_out": left_out,
     }
+
+
+def mend(settings: Settings) -> None:
+    """Removes what servers that were killed while they published left behind."""
+    import filelock
+
+    for lock in (settings.home / PUBLISHED).glob(".*.lock"):
+        # Not of one that is being published by another server.
+        with contextlib.suppress(filelock.Timeout, OSError), filelock.FileLock(lock, timeout=0):
+            _mend(lock.with_name(lock.name[1 : -len(".lock")]))
+
+
+def _mend(folder: Path) -> None:
+    part, old = _beside(folder, "part"), _beside(folder, "old")
+    if old.exists() and not folder.exists():
+        # It ended between the two renames of `_replaced`.
+        old.rename(folder)
+    for one in (part, old):
+        shutil.rmtree(one, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """A new folder, which takes the place of `folder` when all went well. Needs its lock."""
+    part, old = _beside(folder, "part"), _beside(folder, "old")
+    with kept(folder):
+        _mend(folder)
+        part.mkdir()
+    try:
+        yield part
+        with kept(folder):
+            if folder.exists():
+                folder.rename(old)
+            part.rename(folder)
+    finally:
+        _mend(folder)
+
+
+def _beside(folder: Path, what: str) -> Path:
+    return folder.with_name(f".{folder.name}.{what}")
 
 
 def _add_people(path: Path, found: Sequence[Final]) -> None:

@@ -24,6 +24,7 @@ from groundingme.schema import Sample
 from groundingme.studio import documents, projects, sources, work
 from groundingme.studio.database import Database
 from groundingme.studio.errors import ApiError
+from groundingme.studio.jobs import Tick
 from groundingme.studio.models import Annotation, Item, Project
 from groundingme.studio.people import Person
 from groundingme.taxonomy import REJECTION, SUBTASKS
@@ -199,7 +200,13 @@ def _first(value: Any) -> Any:
 
 
 def put(
-    database: Database, project_id: int, who: Person, records: list[Record], *, submit: bool = True
+    database: Database,
+    project_id: int,
+    who: Person,
+    records: list[Record],
+    *,
+    submit: bool = True,
+    tick: Tick = lambda done, total: None,
 ) -> dict[str, Any]:
     """Puts records into a project as annotations of a person.
 
@@ -209,6 +216,7 @@ def put(
         who: Whose annotations they become.
         records: Of `parse`.
         submit: Whether those that are complete are submitted; else all are drafts.
+        tick: Called between two transactions; what came before it raises stays.
 
     Returns:
         How many were `imported`, `added` as new items, `kept` because there was one, and of how
@@ -218,6 +226,7 @@ def put(
     told: dict[str, Any] = {"records": len(records), **dict.fromkeys(fates, 0), "examples": []}
     place = _Place(database, project_id, who)
     for at in range(0, len(records), _AT_ONCE):
+        tick(at, len(records))
         with database.write() as session:
             project = projects.find(session, project_id)
             for record in records[at : at + _AT_ONCE]:
@@ -227,6 +236,7 @@ def put(
                     told["imported"] += 1
                 if why and len(told["examples"]) < _SHOWN:
                     told["examples"].append(f"{record.sample.id[:60]}: {why[:200]}")
+    tick(len(records), len(records))
     return told
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
 import threading
 import time
@@ -56,6 +57,8 @@ once; of those made elsewhere, as by `groundingme studio person`, one hears afte
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _WHO = ("/api/people", "/api/session")
+_EXPORTS = re.compile(r"/api/projects/\d+/export|/api/jobs/\w+(/cancel)?")
+"""What changes nothing of what people made."""
 _MOST = 10_000
 """Most people and addresses whose pace is remembered."""
 
@@ -392,7 +395,7 @@ def _admit(
             raise ApiError(
                 403, "csrf", "expected the header X-CSRF of GET /api/session, got another"
             )
-        if settings.readonly and not entering:
+        if settings.readonly and not (entering or _EXPORTS.fullmatch(path)):
             raise ApiError(403, "readonly", "expected no changes: the studio runs with --readonly")
     if settings.needs_login and who is None and not entering:
         raise ApiError(401, "login", "expected somebody who is logged in, got nobody")

@@ -1,36 +1,22 @@
-"""Projects: making, the queue, the dashboard, files in and out, publishing."""
+"""Projects: making, the queue, giving out work, the dashboard."""
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
-from starlette.background import BackgroundTask
 
-from groundingme.build.publish import PublishOptions
-from groundingme.studio import (
-    dashboard,
-    exporting,
-    importing,
-    people,
-    projects,
-    queue,
-    sheets,
-    views,
-)
-from groundingme.studio.api import items
+from groundingme.studio import dashboard, people, projects, queue, views
+from groundingme.studio.api import files, items
 from groundingme.studio.fields import Id, Limit, Name, Offset, Parts, Text, Word
 from groundingme.studio.models import Project
 
 router = APIRouter(tags=["projects"])
 router.include_router(items.router)
+router.include_router(files.router)
 
-Layout = Literal["jsonl", "parquet", "folder", "coco", "tsv", "refcoco", "label-studio"]
 Status = Literal["", "open", "annotated", "conflict", "accepted", "rejected", "skipped"]
 After = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 
@@ -174,114 +160,3 @@ def get_dashboard(id: Id, request: Request, parts: Parts) -> dict[str, Any]:
         if project.blind:
             people.person(request, "reviewer")
         return dashboard.dashboard(session, project)
-
-
-@router.get("/projects/{id}/items.csv")
-def get_items_csv(
-    id: Id, request: Request, parts: Parts, which: exporting.Which = "all"
-) -> Response:
-    """The items with their documents, as a table."""
-    people.person(request, "reviewer")
-    with parts.database.session() as session:
-        project = projects.find(session, id)
-        rows = [_row(one) for one in exporting.finals(session, project, which)]
-    text = "".join(sheets.lines(COLUMNS, rows))
-    return Response(text, media_type="text/csv", headers=_named(f"{project.name}-items.csv"))
-
-
-COLUMNS = (
-    "id", "name", "picture", "width", "height", "status", "label", "description", "subtask_l1",
-    "subtask_l2", "box", "rejection", "rejection_kind", "people", "accepted", "note",
-)  # fmt: skip
-
-
-def _row(one: exporting.Final) -> dict[str, Any]:
-    document, rejection = one.document, one.document["rejection"] or {}
-    return {
-        **{name: document[name] for name in ("label", "description", "subtask_l1", "subtask_l2")},
-        "id": one.item.id,
-        "name": one.item.name,
-        "picture": one.item.target["picture"],
-        "width": one.item.target["width"],
-        "height": one.item.target["height"],
-        "status": one.item.status,
-        "box": document["box"] and json.dumps(document["box"]),
-        "rejection": rejection.get("description"),
-        "rejection_kind": rejection.get("kind"),
-        "people": len(one.annotations),
-        "accepted": one.item.decision["accept"] if one.item.decision else None,
-        "note": document["note"],
-    }
-
-
-def _named(name: str) -> dict[str, str]:
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
-    return {"Content-Disposition": f'attachment; filename="{plain}"'}
-
-
-@router.get("/projects/{id}/export")
-def get_export(
-    id: Id,
-    request: Request,
-    parts: Parts,
-    layout: Layout = "jsonl",
-    which: exporting.Which = "accepted",
-) -> Response:
-    """A zip of the samples in a layout; `jsonl` is one file without pictures, with all answers."""
-    people.person(request, "reviewer")
-    with parts.database.session() as session:
-        project = projects.find(session, id)
-        found = list(exporting.finals(session, project, which))
-        named = views.names(session)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", project.name).strip("-.") or "project"
-    if layout == "jsonl":
-        return Response(
-            b"".join(exporting.lines(parts.settings, found, named)),
-            media_type="application/x-ndjson",
-            headers=_named(f"{name}.jsonl"),
-        )
-    path = exporting.archive(parts.settings, name, found, layout, parts.settings.home / "exports")
-    return FileResponse(
-        path,
-        media_type="application/zip",
-        headers=_named(f"{name}-{layout}.zip"),
-        background=BackgroundTask(path.unlink, missing_ok=True),
-    )
-
-
-@router.post("/projects/{id}/import")
-def post_import(
-    id: Id,
-    request: Request,
-    parts: Parts,
-    file: Annotated[UploadFile, File()],
-    layout: Annotated[Literal["", "label-studio", "coco", "parquet", "jsonl"], Form()] = "",
-    submit: Annotated[bool, Form()] = True,
-) -> dict[str, Any]:
-    """Puts annotations of a file into the project, as mine; nothing there is overwritten."""
-    who = people.person(request, "reviewer")
-    with parts.database.session() as session:
-        projects.find(session, id)
-    records = importing.parse(file.file.read(), layout)
-    return importing.put(parts.database, id, who, records, submit=submit)
-
-
-class Publication(BaseModel):
-    """How accepted items are published: see the section `[publish]` of a build."""
-
-    name: Name
-    layouts: list[Literal["folder", "coco", "tsv", "refcoco", "label-studio"]] = []
-    license: Word = ""
-    authors: Annotated[list[Name], Field(max_length=100)] = []
-    summary: Text = ""
-
-
-@router.post("/projects/{id}/publish")
-def post_publish(id: Id, body: Publication, request: Request, parts: Parts) -> dict[str, Any]:
-    """Writes the accepted items as a data set with a card, into the studio's home."""
-    people.person(request, "reviewer")
-    with parts.database.session() as session:
-        project = projects.find(session, id)
-        found = list(exporting.finals(session, project, "accepted"))
-    options = PublishOptions(**body.model_dump())
-    return exporting.publish_project(parts.settings, project, found, options)

@@ -20,10 +20,27 @@ const WHICH = [
   ["all", "Everything as it stands"],
 ];
 
-export function ExportDialog({ project, close }) {
+// Sends what starts a job, and hands the job over; { ask, error, busy }.
+function useStart(started) {
+  const [error, setError] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const ask = async (path, body) => {
+    setBusy(true);
+    try {
+      started(await send("POST", path, body));
+    } catch (failed) {
+      setError(failed);
+      setBusy(false);
+    }
+  };
+  return { ask, error, busy };
+}
+
+export function ExportDialog({ project, close, started }) {
   const [layout, setLayout] = useState("jsonl");
   const [which, setWhich] = useState("accepted");
-  const file = `${at`/api/projects/${project}/export`}${query({ layout, which })}`;
+  const { ask, error, busy } = useStart(started);
+  const make = () => ask(at`/api/projects/${project}/export`, { layout, which });
   return html`
     <${Dialog} title="Export" close=${close}>
       <label class="field an-which">Items<select value=${which} onChange=${(event) => setWhich(event.target.value)}>
@@ -31,74 +48,49 @@ export function ExportDialog({ project, close }) {
       <fieldset class="an-options"><legend class="unseen">Layout</legend>${LAYOUTS.map(([value, word, about]) => html`
         <label class="choice"><input type="radio" name="layout" value=${value} checked=${layout === value} onChange=${() => setLayout(value)} />
           <span><b>${word}</b> <small>${about}</small></span></label>`)}</fieldset>
-      <div class="an-row"><a class="button main" href=${file} download data-act="export">Download</a>
+      <${ErrorBanner} error=${error} />
+      <div class="an-row">${layout === "jsonl"
+        ? html`<a class="button main" href=${`${at`/api/projects/${project}/export`}${query({ which })}`} download data-act="export">Download</a>`
+        : html`<button type="button" class="main" onClick=${make} disabled=${busy} data-act="export">Make the file</button>`}
         <a class="button" href=${`${at`/api/projects/${project}/items.csv`}${query({ which })}`} download>As a table (CSV)</a></div>
     </${Dialog}>`;
 }
 
-// What an answer of the API counts, in words: "records: 12, added: 11".
-const counted = (answer) => Object.entries(answer)
-  .filter(([, value]) => typeof value === "number" && value > 0)
-  .map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`).join(", ");
-
-export function ImportDialog({ project, close, done }) {
-  const [error, setError] = useState(null);
-  const [answer, setAnswer] = useState(null);
-  const [busy, setBusy] = useState(false);
-  const take = async (event) => {
+export function ImportDialog({ project, close, started }) {
+  const { ask, error, busy } = useStart(started);
+  const take = (event) => {
     event.preventDefault();
-    setBusy(true);
-    try {
-      setAnswer(await send("POST", at`/api/projects/${project}/import`, new FormData(event.target)));
-      setError(null);
-    } catch (failed) {
-      setError(failed);
-    } finally {
-      setBusy(false);
-    }
+    ask(at`/api/projects/${project}/import`, new FormData(event.target));
   };
   return html`
-    <${Dialog} title="Import" close=${answer ? done : close}>
+    <${Dialog} title="Import" close=${close}>
       <form class="an-new" onSubmit=${take}>
         <label class="field">File<input type="file" name="file" required accept=".json,.jsonl,.parquet" />
           <small>Label Studio's JSON, COCO, or this project's own JSON lines or parquet. It comes in as your work; nothing that is there is overwritten.</small></label>
         <${ErrorBanner} error=${error} />
-        ${answer && html`<div role="status"><p>${counted(answer) || "Nothing was in it."}</p>
-          ${(answer.examples ?? []).map((line) => html`<p class="soft">${line}</p>`)}</div>`}
-        <button class="main" type="submit" disabled=${busy}>${busy ? "Reading …" : "Import"}</button>
+        <button class="main" type="submit" disabled=${busy}>${busy ? "Sending …" : "Import"}</button>
       </form>
     </${Dialog}>`;
 }
 
-export function PublishDialog({ project, close }) {
-  const [error, setError] = useState(null);
-  const [answer, setAnswer] = useState(null);
-  const [busy, setBusy] = useState(false);
-  const publish = async (event) => {
+export function PublishDialog({ project, close, started }) {
+  const { ask, error, busy } = useStart(started);
+  const publish = (event) => {
     event.preventDefault();
     const form = new FormData(event.target);
-    setBusy(true);
-    try {
-      setAnswer(await send("POST", at`/api/projects/${project}/publish`, {
-        name: form.get("name").trim(), license: form.get("license").trim(), summary: form.get("summary").trim(),
-      }));
-      setError(null);
-    } catch (failed) {
-      setError(failed);
-    } finally {
-      setBusy(false);
-    }
+    ask(at`/api/projects/${project}/publish`, {
+      name: form.get("name").trim(), license: form.get("license").trim(), summary: form.get("summary").trim(),
+    });
   };
   return html`
     <${Dialog} title="Publish" close=${close}>
       <form class="an-new" onSubmit=${publish}>
-        <p>What reviewers accepted becomes a data set in the studio's home folder: a table with the pictures, a card, and checks of every sample.</p>
+        <p>What reviewers accepted becomes a data set in the studio's home folder: a table with the pictures, a card, and checks of every sample. What had the name before is replaced when the new one is complete.</p>
         <label class="field">Name<input name="name" required maxlength="100" placeholder="Street scenes" autofocus /></label>
         <label class="field">Licence<input name="license" maxlength="200" placeholder="CC-BY-4.0" /></label>
         <label class="field">Summary<textarea name="summary" rows="2"></textarea></label>
         <${ErrorBanner} error=${error} />
-        ${answer && html`<div role="status"><p>${plural(answer.samples, "sample")} published.${counted(answer.left_out) && ` Left out: ${counted(answer.left_out)}.`}</p><pre>${answer.folder}</pre></div>`}
-        <button class="main" type="submit" disabled=${busy}>${busy ? "Writing …" : "Publish"}</button>
+        <button class="main" type="submit" disabled=${busy}>Publish</button>
       </form>
     </${Dialog}>`;
 }

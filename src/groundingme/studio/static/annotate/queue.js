@@ -10,6 +10,7 @@ import { ErrorBanner, Loading, say, useTitle } from "../components/notice.js";
 import { thumb } from "../components/viewer.js";
 import { Counts, STATUSES } from "./counts.js";
 import { AssignDialog, ExportDialog, ImportDialog, PublishDialog } from "./dialogs.js";
+import { JobStrip, useJob } from "./jobs.js";
 import { nextToReview } from "./review.js";
 import { KINDS, SUBTASKS } from "./subtasks.js";
 import { following, itemAddress } from "./walk.js";
@@ -30,6 +31,10 @@ export default function QueuePage({ parts, query, search }) {
   const cards = useRef();
   const reviews = person && person.role !== "annotator";
   const presence = about.data?.kind === "presence";
+  const { watch, ...work } = useJob(project, reviews ? person : null, ({ kind }) => {
+    if (kind === "import") { list.reload(); about.reload(); }
+  });
+  const started = (job) => { setDialog(""); watch(job); };
   useTitle(about.data?.name ?? "Project");
   const items = list.data?.items ?? [];
   const total = list.data?.total ?? 0;
@@ -87,6 +92,7 @@ export default function QueuePage({ parts, query, search }) {
         ${reviews && !presence && html`<button type="button" onClick=${() => setDialog("publish")}>Publish</button>`}
       </div>
       <${ErrorBanner} error=${about.error ?? list.error ?? problem} close=${problem && (() => setProblem(null))} />
+      <${JobStrip} ...${work} person=${person} />
       ${about.data && html`<${Counts} counts=${about.data.counts} />`}
       <div class="bar an-filters">
         <label class="field">Status<select value=${filters.status} onChange=${pick("status")}><option value="">all</option>
@@ -105,9 +111,9 @@ export default function QueuePage({ parts, query, search }) {
         <span class="soft">${number(offset + 1)} to ${number(Math.min(offset + PAGE, total))} of ${number(total)}</span>
         <button type="button" disabled=${offset + PAGE >= total} onClick=${() => turn(1)}>After <${Key} name="]" /></button></div>`}
       ${dialog === "assign" && html`<${AssignDialog} project=${project} filters=${filters} total=${total} close=${() => setDialog("")} done=${() => { list.reload(); }} />`}
-      ${dialog === "import" && html`<${ImportDialog} project=${project} close=${() => setDialog("")} done=${() => { setDialog(""); list.reload(); about.reload(); }} />`}
-      ${dialog === "export" && html`<${ExportDialog} project=${project} close=${() => setDialog("")} />`}
-      ${dialog === "publish" && html`<${PublishDialog} project=${project} close=${() => setDialog("")} />`}
+      ${dialog === "import" && html`<${ImportDialog} project=${project} close=${() => setDialog("")} started=${started} />`}
+      ${dialog === "export" && html`<${ExportDialog} project=${project} close=${() => setDialog("")} started=${started} />`}
+      ${dialog === "publish" && html`<${PublishDialog} project=${project} close=${() => setDialog("")} started=${started} />`}
     </div>`;
 }
 
