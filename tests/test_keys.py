@@ -162,6 +162,20 @@ def test_secrets_of_headers_and_addresses_are_not_shown() -> None:
     assert keys.masked(f"{KEY} of groundingme") == "*** of groundingme"
 
 
+@pytest.mark.parametrize(
+    "name", ["openai/m", "google/gemini-2.5-flash", "anthropic/claude-opus-4-6"]
+)
+def test_a_key_in_the_body_is_sent_and_not_kept(name: str) -> None:
+    if module := PROVIDERS[name][3]:
+        pytest.importorskip(module)
+    body = {"api_key": KEY, "route": [{"Access-Token": f"{KEY}2", "stop_token": "<|end|>"}]}
+    model = load_model(name, extra_body=body)
+    shown = {"api_key": "***", "route": [{"Access-Token": "***", "stop_token": "<|end|>"}]}
+    assert model.settings()["extra_body"] == shown
+    assert body["api_key"] == KEY
+    assert keys.masked(f"{KEY} {KEY}2") == "*** ***"
+
+
 # What each API answers, and how it refuses, with the request's key in both.
 def chat(said: str) -> Any:
     return {"choices": [{"message": {"content": said}, "finish_reason": "stop"}], "model": said}

@@ -17,6 +17,7 @@ import tomllib
 import traceback
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import msgspec
 
@@ -32,6 +33,10 @@ KNOWN = ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "ANTHROPIC_API_KE
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[\x21-\x7e]+")
 _SECRET_HEADER = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
+_SECRET_FIELD = re.compile(
+    r"(api|access|auth|bearer|private)[-_]?(key|token)|secret|password|authorization|credential",
+    re.IGNORECASE,
+)
 _LEAST = 8
 """Fewest characters of what is masked; shorter ones are ordinary words."""
 
@@ -178,6 +183,21 @@ def hide_header(name: str, value: str) -> None:
     if _SECRET_HEADER.search(name):
         hide(value)
         hide(value.rpartition(" ")[2])
+
+
+def without_secrets(value: Any) -> Any:
+    """The same JSON with `***` for text whose name says that it is a secret, masked from now on."""
+    if isinstance(value, list):
+        return [without_secrets(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    shown = {}
+    for name, one in value.items():
+        secret = isinstance(one, str) and _SECRET_FIELD.search(name)
+        if secret:
+            hide(one)
+        shown[name] = "***" if secret else without_secrets(one)
+    return shown
 
 
 def masked(text: str) -> str:

@@ -66,13 +66,14 @@ class HostedModel(Model):
         self._served = name.partition("/")[2]
         self._key_names = key_names
         self._extra = dict(extra_body or {})
+        self._shown = keys.without_secrets(self._extra)
         self._headers = sent_headers(headers)
         self._timeout = float(timeout)
         self._key()
 
     def settings(self) -> dict[str, Any]:
-        """`extra_body` alone: the address and the key change who answers, not what is asked."""
-        return {"extra_body": self._extra} if self._extra else {}
+        """`extra_body` alone, without keys: they and the address do not change what is asked."""
+        return {"extra_body": self._shown} if self._shown else {}
 
     @property
     def _where(self) -> str:

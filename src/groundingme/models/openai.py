@@ -79,6 +79,7 @@ class OpenAI(Model):
         self._served = name
         self._key_env = api_key_env
         self._extra = dict(extra_body or {})
+        self._shown = keys.without_secrets(self._extra)
         self._headers = sent_headers(headers)
         self._timeout = float(timeout)
         self._max_tokens_field = max_tokens_field
@@ -86,8 +87,8 @@ class OpenAI(Model):
         self._session: aiohttp.ClientSession | None = None
 
     def settings(self) -> dict[str, Any]:
-        """`extra_body` alone: the address and the key change who answers, not what is asked."""
-        return {"extra_body": self._extra} if self._extra else {}
+        """`extra_body` alone, without keys: they and the address do not change what is asked."""
+        return {"extra_body": self._shown} if self._shown else {}
 
     async def generate(self, request: Request) -> Generation:
         return (await self._send(request))[0]
