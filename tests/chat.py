@@ -84,7 +84,7 @@ class ChatServer:
     def __enter__(self) -> ChatServer:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -153,7 +153,7 @@ class PerfectServer:
     def __enter__(self) -> PerfectServer:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -473,10 +473,10 @@ def test_an_8k_photo_is_sent_as_it_is_within_milliseconds(tmp_path: Path) -> Non
     image = images.FileImage(str(path))
     found = images.probe(data[:65_536], whole=False)
     assert (found.width, found.height, found.plain) == (7680, 4320, True)
-    began = time.perf_counter()
+    began = time.process_time()
     sent = images.prepare(image.read())
     # Decoding takes several hundred milliseconds.
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
     assert (sent.data, sent.mime, sent.width, sent.height) == (data, "image/jpeg", 7680, 4320)
 
 

@@ -154,7 +154,7 @@ def test_a_server_that_goes_for_good(
     with ChatServer(default=reply, keep=False) as server:
         with pytest.raises(FatalError, match="went away and did not come back in 2 s") as caught:
             run(server, data, tmp_path, retry=policy)
-        assert time.monotonic() - gone < 2 + 10
+        assert time.monotonic() - gone < 2 + 40
         assert len(server.asked) <= 60 + 8 + 4 * 8 + 8
     assert "the same command continues there" in str(caught.value)
     (file,) = tmp_path.glob("*/generations.jsonl")

@@ -119,7 +119,7 @@ def test_a_failure_that_stays_is_not_asked_again_and_the_rest_goes_on() -> None:
 def test_the_server_says_how_long_to_wait() -> None:
     began = time.monotonic()
     run(scripted(failing(1, RetryableError("rate-limit", "", retry_after=0.3))), samples(1))
-    assert 0.3 <= time.monotonic() - began < 3
+    assert 0.3 <= time.monotonic() - began < 10
 
 
 def test_waits_grow_and_are_bounded() -> None:
@@ -132,11 +132,11 @@ def test_waits_grow_and_are_bounded() -> None:
 
 
 def test_no_attempt_starts_when_the_time_is_up() -> None:
-    policy = RetryPolicy(attempts=100, base=0.05, total=0.2)
+    policy = RetryPolicy(attempts=100, base=0.02, total=0.8)
     began = time.monotonic()
     one = run(scripted(failing(99, RetryableError("server", ""))), samples(1), retry=policy)["0"]
-    assert time.monotonic() - began < 2
-    assert 1 < one.attempts < 10
+    assert time.monotonic() - began < 10
+    assert 1 < one.attempts < 12
 
 
 def test_what_every_request_would_share_stops_the_run_and_keeps_what_is_done() -> None:

@@ -63,7 +63,7 @@ class VendorServer:
     def __enter__(self) -> VendorServer:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *error: object) -> None:
