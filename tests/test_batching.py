@@ -320,13 +320,13 @@ class Steps:
         return self.prepared[-1]
 
     def work(self, ids: list[str]) -> list[Generation]:
-        assert self.go.acquire(timeout=10)
+        assert self.go.acquire(timeout=90)
         self.answered.append(ids)
         return [Generation(id=id, text="null") for id in ids]
 
 
 async def until(holds: Any) -> None:
-    for _ in range(1000):
+    for _ in range(6000):
         if holds():
             return
         await asyncio.sleep(0.01)

@@ -121,7 +121,7 @@ def test_an_ended_run_goes_on_and_asks_nothing_twice(tmp_path: Path, name: str) 
                 time.sleep(0.02)
             number = getattr(signal, name)
             (os.killpg if number == signal.SIGINT else os.kill)(first.pid, number)
-            code = first.wait(20)
+            code = first.wait(90)
         assert code == (-9 if name == "SIGKILL" else 130)
         (run,) = tmp_path.iterdir()
         if name == "SIGKILL":

@@ -133,8 +133,8 @@ def test_workers_end_with_their_parent(tmp_path: Path, name: str) -> None:
             os.killpg(parent.pid, number)
         else:
             parent.send_signal(number)
-        assert parent.wait(20) == -number
-        _, left = psutil.wait_procs(workers, timeout=20)
+        assert parent.wait(90) == -number
+        _, left = psutil.wait_procs(workers, timeout=90)
         assert not left, left
         # That of the parent: no worker heard the signal.
         interrupts = re.findall("^KeyboardInterrupt", parent.stderr.read(), re.MULTILINE)

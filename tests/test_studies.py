@@ -308,11 +308,11 @@ def test_an_interrupted_study_goes_on(tmp_path: Path) -> None:
             "1", "--out", str(tmp_path), "--quiet",
         ]  # fmt: skip
         started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while len(server.asked) < 3 and time.monotonic() < until:
             time.sleep(0.05)
         started.send_signal(signal.SIGINT)
-        _, said = started.communicate(timeout=60)
+        _, said = started.communicate(timeout=180)
         assert (started.returncode, "continues this study" in said) == (130, True)
         asked = len(server.asked)
         assert 3 <= asked < 8
