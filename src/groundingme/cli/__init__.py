@@ -73,6 +73,7 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # declared as a class variable in click
 
     def show(self, file: Any = None) -> None:
+        """Prints it on standard error."""
         say(f"groundingme: {self.message}", err=True)
 
 
@@ -96,13 +97,16 @@ class Commands(click.Group):
     """Imports a command when it is run, so that `--help` answers at once."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click's; a defect is shown without keys."""
         sys.excepthook = _show_crash
         return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order of the table."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now, or None."""
         if cmd_name not in _COMMANDS:
             return None
         module, attribute, _ = _COMMANDS[cmd_name]
@@ -110,6 +114,7 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Names with the lines of the table, so that help imports no command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, row[2]) for name, row in _COMMANDS.items()])
 
@@ -127,6 +132,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's; an unknown name is told with the nearest ones."""
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             from groundingme.registry import unknown
 
@@ -134,12 +140,14 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click's; wrong arguments are told in one line."""
         try:
             return super().make_context(*args, **kwargs)
         except click.UsageError as error:
             raise _in_one_line(error) from error
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; errors become one line and an exit code."""
         try:
             return super().invoke(ctx)
         except click.UsageError as error:

@@ -31,9 +31,12 @@ class Heard(Protocol):
     """What a table tells of a judge."""
 
     @property
-    def tally(self) -> Tally: ...
+    def tally(self) -> Tally:
+        """How many comparisons became of what."""
+
     @property
-    def spending(self) -> Spending: ...
+    def spending(self) -> Spending:
+        """Tokens and dollars of its questions."""
 
 
 class Told(msgspec.Struct, frozen=True):

@@ -79,6 +79,8 @@ class _Held:
 
 
 class Actors(Crew):
+    """Ray actors, on this machine or a cluster's."""
+
     def __init__(self, make: Callable[[], Any], gpus: float, address: str | None) -> None:
         self._make, self._gpus = make, gpus
         self._ray = import_ray()

@@ -143,6 +143,7 @@ def _lost(times: int, how: str) -> Lost:
 
 
 def attempt(function: Callable[[S], R], shard: S) -> R | Exception:
+    """What the function returns for a shard, or what it raises."""
     try:
         return function(shard)
     except Exception as error:  # noqa: BLE001 - the caller decides

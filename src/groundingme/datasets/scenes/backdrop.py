@@ -68,6 +68,7 @@ def _boards(
 
 
 def room(b: Backdrop, stage: Stage) -> None:
+    """A wall, and below the horizon a floor of boards, slabs or carpet with a skirting board."""
     w, h, u = b.width, b.height, b.unit
     y = stage.horizon
     _room_wall(b, y)
@@ -160,6 +161,7 @@ def _trees(b: Backdrop, y: float) -> Polygon:
 
 
 def park(b: Backdrop, stage: Stage) -> None:
+    """Sky, hills and at times trees; below the horizon grass, at times with a path."""
     w, h, u = b.width, b.height, b.unit
     y = stage.horizon
     _sky(b, y)
@@ -194,6 +196,7 @@ def park(b: Backdrop, stage: Stage) -> None:
 
 
 def street(b: Backdrop, stage: Stage) -> None:
+    """Sky over two rows of houses; below the horizon slabs, up to the kerb."""
     w, h, u = b.width, b.height, b.unit
     y = stage.horizon
     _sky(b, y)
@@ -220,6 +223,7 @@ def street(b: Backdrop, stage: Stage) -> None:
 
 
 def table(b: Backdrop, stage: Stage) -> None:
+    """A wall, and below the horizon the top of a table, of wood or with a cloth."""
     w, h, u = b.width, b.height, b.unit
     y = stage.horizon
     _room_wall(b, y)
@@ -244,6 +248,7 @@ def table(b: Backdrop, stage: Stage) -> None:
 
 
 def shelf(b: Backdrop, stage: Stage) -> None:
+    """A back wall, the boards that the stage names, and a post at either side."""
     w, h, u = b.width, b.height, b.unit
     wood = b.dice.random() < 0.6
     if wood:
@@ -274,6 +279,7 @@ def shelf(b: Backdrop, stage: Stage) -> None:
 
 
 def wall(b: Backdrop, stage: Stage) -> None:
+    """A wall alone: painted, of bricks, or of planks."""
     w, h, u = b.width, b.height, b.unit
     style = b.dice.random()
     box = (0.0, 0.0, float(w), float(h))

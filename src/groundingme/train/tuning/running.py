@@ -247,6 +247,7 @@ def mute(trainer: Any) -> None:
 
 
 def quiet() -> None:
+    """Lets transformers print errors alone, and no bars."""
     import transformers
 
     transformers.utils.logging.set_verbosity_error()

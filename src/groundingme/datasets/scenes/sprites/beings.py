@@ -29,6 +29,7 @@ from groundingme.datasets.scenes.sprites.toolkit import (
 
 
 def car(s: Sketch) -> None:
+    """Seen from the side; may have a roof rack, lit headlights, and writing on the door."""
     lit = s.thing.state == "lit"
     if lit:
         s.glow(1.3, -0.37, 0.5, 0.32, (255, 228, 120, 230))
@@ -77,6 +78,7 @@ def car(s: Sketch) -> None:
 
 
 def robot(s: Sketch) -> None:
+    """Seen from the front; may have an antenna, smiles or frowns, with writing on its chest."""
     joint, rim = (126, 130, 138), (70, 74, 82)
     for x in (-0.17, 0.17):
         s.solid(rect(x - 0.06, -0.2, x + 0.06, -0.05), joint, rim)
@@ -116,6 +118,7 @@ def robot(s: Sketch) -> None:
 
 
 def cat(s: Sketch) -> None:
+    """Sits; may have a collar, and is awake or asleep."""
     ears = mix(s.base, (232, 168, 170), 0.6)
     s.body(
         stroke(
@@ -192,6 +195,7 @@ def cat(s: Sketch) -> None:
 
 
 def bird(s: Sketch) -> None:
+    """Seen from the side; may have a crest, with its wings spread or folded."""
     leg = (130, 96, 66)
     for x in (-0.06, 0.12):
         s.solid(line(x, -0.2, x + 0.01, -0.02, 0.034), leg)

@@ -31,6 +31,7 @@ from groundingme.datasets.scenes.sprites.toolkit import (
 
 
 def chair(s: Sketch) -> None:
+    """Seen from the front; may have armrests and a cushion."""
     for x in (-0.24, 0.24):
         s.body(loft(x - 0.035, x + 0.035, -0.48, x - 0.03, x + 0.03, -0.08, 0.012), s.dark)
     for x in (-0.26, 0.26):
@@ -65,6 +66,7 @@ def chair(s: Sketch) -> None:
 
 
 def sign(s: Sketch) -> None:
+    """A board on a post, with writing; may have a lantern."""
     wooden = s.thing.surface == "wooden"
     post, rim = ((112, 78, 50), (64, 42, 26)) if wooden else ((150, 152, 156), (88, 90, 96))
     s.solid(rounded(-0.055, -0.98, 0.055, 0, 0.02), post, rim)
@@ -99,6 +101,7 @@ def sign(s: Sketch) -> None:
 
 
 def house(s: Sketch) -> None:
+    """Seen from the front; may have a chimney, with its door open or closed."""
     slate, rim = (98, 104, 118), (56, 60, 72)
     if s.has("chimney"):
         s.solid(rect(0.27, -1.1, 0.43, -0.72), (168, 150, 140), (96, 84, 80))
@@ -142,6 +145,7 @@ def house(s: Sketch) -> None:
 
 
 def clock(s: Sketch) -> None:
+    """An alarm clock with its hands; may have bells."""
     for side in (-1, 1):
         s.solid(line(side * 0.26, -0.14, side * 0.34, -0.025, 0.075), CHARCOAL, (36, 36, 42))
     if s.has("bells"):
@@ -181,6 +185,7 @@ PIPS: dict[int, tuple[tuple[float, float], ...]] = {
 
 
 def die(s: Sketch) -> None:
+    """A cube seen from the front, with as many pips as the thing counts."""
     s.body(
         smooth(
             (0.3, -0.78), (0.4, -0.8), (0.56, -0.95), (0.595, -0.94), (0.6, -0.88), (0.6, -0.24),
@@ -207,6 +212,7 @@ def die(s: Sketch) -> None:
 
 
 def dresser(s: Sketch) -> None:
+    """With as many drawers as the thing counts; may have a mirror."""
     knob: RGB = (
         (226, 214, 180) if s.thing.color not in ("white", "yellow", "orange") else (96, 88, 84)
     )

@@ -30,6 +30,7 @@ BRASS: RGB = (140, 104, 30)
 
 
 def book(s: Sketch) -> None:
+    """Closed or open; may have a bookmark."""
     ribbon = (96, 100, 112) if s.thing.color in ("white", "yellow") else IVORY
     paper, paper_edge = (248, 244, 232), (168, 160, 144)
 
@@ -97,6 +98,7 @@ def _bow(s: Sketch, y: float) -> None:
 
 
 def box(s: Sketch) -> None:
+    """Open or closed, with writing; may have a bow."""
     opened = s.thing.state == "open"
     top = -0.74 if opened else -0.76
     if opened:
@@ -134,6 +136,7 @@ def box(s: Sketch) -> None:
 
 
 def umbrella(s: Sketch) -> None:
+    """Open or closed, handle down."""
     steel, rim = (120, 120, 126), (66, 66, 72)
     hook = np.concatenate([poly((0, -0.5), (0, -0.11)), arc(0.11, -0.11, 0.11, 0.085, 172, 10)])
     if s.thing.state == "open":
@@ -167,6 +170,7 @@ def umbrella(s: Sketch) -> None:
 
 
 def ball(s: Sketch) -> None:
+    """A ball with its shine."""
     s.body(ellipse(0, -0.5, 0.5))
     s.pattern(-0.5, -1, 0.5, 0)
     if s.thing.surface == "plain":
@@ -176,6 +180,7 @@ def ball(s: Sketch) -> None:
 
 
 def balloon(s: Sketch) -> None:
+    """With writing; may have a string."""
     if s.has("string"):
         s.solid(
             stroke(smooth((0, 0), (0.07, 0.16), (-0.06, 0.36), (0.06, 0.56), (-0.01, 0.72),
@@ -194,6 +199,7 @@ def balloon(s: Sketch) -> None:
 
 
 def backpack(s: Sketch) -> None:
+    """Open or closed; may have a pocket."""
     opened = s.thing.state == "open"
     strap = mix(s.base, (40, 38, 48), 0.45)
     s.solid(stroke(arc(0, -0.93, 0.13, 0.13, 180, 360), 0.055), strap, s.edge)
@@ -244,6 +250,7 @@ def backpack(s: Sketch) -> None:
 
 
 def kite(s: Sketch) -> None:
+    """A rhombus with its cross; may have a tail."""
     if s.has("tail"):
         tail = smooth((0, 0), (0.09, 0.13), (-0.05, 0.3), (0.07, 0.46), (0.0, 0.62), closed=False)
         s.solid(stroke(tail, 0.026), (96, 94, 100))
@@ -262,6 +269,7 @@ def kite(s: Sketch) -> None:
 
 
 def hat(s: Sketch) -> None:
+    """A brim and a crown with its band; may have a feather."""
     if s.has("feather"):
         plume = smooth(
             (0.3, -0.3), (0.42, -0.62), (0.56, -0.98), (0.7, -1.16), (0.68, -0.86), (0.56, -0.5),

@@ -28,6 +28,7 @@ from groundingme.datasets.scenes.sprites.toolkit import (
 
 
 def mug(s: Sketch) -> None:
+    """With writing; may have a handle."""
     if s.has("handle"):
         loop = smooth(
             (0.36, -0.78), (0.56, -0.8), (0.68, -0.62), (0.64, -0.4), (0.5, -0.26), (0.34, -0.2),
@@ -54,6 +55,7 @@ def mug(s: Sketch) -> None:
 
 
 def bottle(s: Sketch) -> None:
+    """With writing; may have a cap."""
     side = [(0.1, -0.98), (0.095, -0.76), (0.13, -0.68), (0.24, -0.58), (0.27, -0.46)]
     half = smooth(*side, closed=False)
     foot = np.concatenate([half, arc(0.2, -0.07, 0.07, 0.07, 0, 90)])
@@ -75,6 +77,7 @@ def bottle(s: Sketch) -> None:
 
 
 def bucket(s: Sketch) -> None:
+    """Full or empty; may have a bail, which is its handle."""
     if s.has("bail"):
         bow = arc(0, -0.86, 0.49, 0.62, 180, 360)
         s.solid(stroke(bow, 0.055), (112, 116, 124), (60, 62, 70))
@@ -109,6 +112,7 @@ def bucket(s: Sketch) -> None:
 
 
 def flowerpot(s: Sketch) -> None:
+    """A pot with leaves; may have a flower."""
     leaf, rib = (104, 142, 92), (66, 98, 62)
 
     def blade(x1: float, y1: float, x2: float, y2: float, fat: float) -> None:
@@ -141,6 +145,7 @@ def flowerpot(s: Sketch) -> None:
 
 
 def candle(s: Sketch) -> None:
+    """Burning or not; may have a holder."""
     burning = s.thing.state == "burning"
     if burning:
         s.glow(0, -1.2, 0.62, 0.62, (255, 214, 110, 200))
@@ -187,6 +192,7 @@ def candle(s: Sketch) -> None:
 
 
 def lamp(s: Sketch) -> None:
+    """A table lamp, lit or not; may have a pull cord."""
     lit = s.thing.state == "lit"
     stand, rim = (128, 124, 122), (72, 68, 70)
     if lit:
