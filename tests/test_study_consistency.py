@@ -24,7 +24,8 @@ from groundingme.studies.inpainting import removed
 from groundingme.studies.mirroring import mirrored
 from groundingme.studies.rewording import reworded
 from groundingme.studies.study import Outcome, Setting
-from groundingme.studies.transforming import CHANGES, View, clipped, view_of
+from groundingme.studies.transforming import CHANGES
+from groundingme.studies.views import View, clipped, view_of
 from squares import COLORS, Eyes, first, picture, seen, squares
 
 KINDS = {one.name: one for one in CHANGES}

@@ -118,8 +118,8 @@ def test_it_says_what_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(MissingDependencyError, match="pip install"):
         running.planned(study, Setting(models=["builtin/grounder"], **settings))
     course = Course(out=tmp_path)
-    assert course.folder("none", -1) == course.start
-    assert len({course.folder(one, step) for one in REPLAYS for step in range(4)}) == 12
+    assert course.after("none", -1) == course.start
+    assert len({course.after(one, step) for one in REPLAYS for step in range(4)}) == 12
 
 
 @pytest.mark.slow

@@ -18,8 +18,9 @@ from groundingme.errors import UsageError
 from groundingme.models import Model, Request, load_model
 from groundingme.schema import Generation, Sample
 from groundingme.studies import STUDIES, conformal, running
+from groundingme.studies.absence import halves, null_share
 from groundingme.studies.conformal import METHODS, losses, p_value, threshold
-from groundingme.studies.presence import KNOBS, halves, null_share
+from groundingme.studies.presence import KNOBS
 from groundingme.studies.study import Outcome, Setting
 
 DRAWS = 1000

@@ -13,14 +13,15 @@ from tests.scripted import ELSEWHERE, TARGET, Scripted, dataset
 from groundingme.cli import main
 from groundingme.models import Request
 from groundingme.report import papertables
-from groundingme.studies import STUDIES, running, subsets
+from groundingme.studies import STUDIES, items, running, subsets
+from groundingme.studies import counts as counts_of
 from groundingme.studies.study import Outcome, Setting
 
 STUDY = STUDIES.get("subtasks")
 
 
 def test_published_percentages_give_counts_that_give_the_published_totals() -> None:
-    counts = subsets.published()
+    counts = counts_of.published()
     assert len(counts.models) == 25
     lines = {one.label: one.cells for one in papertables.published()}
     for model, hits in zip(counts.models, counts.hits, strict=True):
@@ -67,7 +68,7 @@ def test_item_response_finds_what_the_answers_were_drawn_from() -> None:
     slope, easiness = np.array([0.0, 0.5, 1.0, 2.0, -1.0]), np.array([0.0, 1.0, -1.0, 0.5, -0.5])
     trials = np.full(5, 150)
     hits = rng.binomial(trials, 1 / (1 + np.exp(-(np.outer(ability, slope) + easiness))))
-    fit = subsets.item_response(hits, trials)
+    fit = items.item_response(hits, trials)
     assert np.corrcoef(fit.ability, ability)[0, 1] > 0.97
     scale = ability.std() / fit.ability.std()
     assert np.abs(fit.slope - slope * scale).max() < 0.35
@@ -76,15 +77,15 @@ def test_item_response_finds_what_the_answers_were_drawn_from() -> None:
 
 def test_rank_correlation_and_signal() -> None:
     columns = np.array([[1, 4, 2, 7], [2, 3, 2, 7], [3, 2, 5, 7], [4, 1, 9, 7]], float)
-    found = subsets.rank_correlation(columns)
+    found = items.rank_correlation(columns)
     assert found[0, 1] == pytest.approx(-1)
     # Ranks 0.5, 0.5, 2, 3 against 0, 1, 2, 3: by hand 4.5 / sqrt(5 * 4.5).
     assert found[0, 2] == pytest.approx(4.5 / np.sqrt(5 * 4.5))
     assert np.isnan(found[3]).all()
-    assert np.isnan(subsets.rank_correlation(columns[:3])).all()
+    assert np.isnan(items.rank_correlation(columns[:3])).all()
     rng = np.random.default_rng(1)
-    alike = subsets.signal(rng.binomial(50, 0.5, (400, 1)), np.array([50]))
-    apart = subsets.signal(rng.binomial(1000, rng.random((400, 1))), np.array([1000]))
+    alike = items.signal(rng.binomial(50, 0.5, (400, 1)), np.array([50]))
+    apart = items.signal(rng.binomial(1000, rng.random((400, 1))), np.array([1000]))
     assert alike[0] < 0.15
     assert apart[0] > 0.99
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -175,3 +176,19 @@ def simulated(
     # Sums of equal shares differ in their last bits.
     chosen = _first(means.round(12), n, _whole(table.losses), method, rate, delta)
     return np.asarray(table.losses.mean(axis=0)[chosen])
+
+
+Promised = Mapping[tuple[str, float], Floats]
+"""What `simulated` gives, by method and rate."""
+
+
+def promises(
+    table: Losses, n: int, rates: Iterable[float], *, delta: float, draws: int, seed: int
+) -> Promised:
+    """Every method at every rate, from the lowest; none where the population is empty."""
+    return {
+        (method, rate): simulated(table, n, method, rate, delta=delta, draws=draws, seed=seed)
+        for method in METHODS
+        for rate in sorted(rates)
+        if len(table.losses)
+    }

@@ -9,34 +9,30 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import msgspec
 import numpy as np
 
 from groundingme.datasets import Dataset
 from groundingme.errors import UsageError
-from groundingme.evaluation import spending_for
 from groundingme.queueing import calibrate, percentile_of
 from groundingme.report.svg import Axis, Span
 from groundingme.scale import rulings
-from groundingme.scale.curves import counts, scaling
+from groundingme.scale.curves import scaling
 from groundingme.scale.selection import SampleRun, load_sample_run
-from groundingme.scale.trajectories import answered
 from groundingme.studies import STUDIES
 from groundingme.studies.changing import changed
 from groundingme.studies.estimates import images, mean, percent
-from groundingme.studies.hearing import JUDGE_KNOBS, asked, judge_names, warmth
+from groundingme.studies.figures import percents, up_to
+from groundingme.studies.hearing import JUDGE_KNOBS, asked, demand, judge_names, warmth
+from groundingme.studies.running import spent_by
 from groundingme.studies.servers import (
+    MEASURES,
+    Check,
     Fit,
     Load,
-    Profile,
-    held_out,
     load_of,
-    measured,
-    read_servers,
+    profiles_of,
     response_times,
 )
 from groundingme.studies.study import (
@@ -48,6 +44,7 @@ from groundingme.studies.study import (
     Setting,
     Study,
     Table,
+    label,
 )
 
 LOADS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
@@ -57,8 +54,8 @@ LOADS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 def plan(setting: Setting) -> Sequence[Condition]:
     """Each server with requests in flight, then N answers of the first server's model."""
     judge_names(setting)
-    levels, profiles = _levels(setting), _profiles(setting)
-    models = {one if isinstance(one, str) else one.name: one for one in setting.models}
+    levels, profiles = _levels(setting), profiles_of(setting)
+    models = {label(one): one for one in setting.models}
     n = int(setting.knobs["n"])
     if n < 2:
         raise UsageError(f"expected n of 2 or more, got {n}")
@@ -76,7 +73,7 @@ def plan(setting: Setting) -> Sequence[Condition]:
                     model=models.get(one.model, one.model),
                     dataset=changed(part, mark, lambda sample: sample),
                     # A reply from the cache takes no time.
-                    settings={**_where(one), "concurrency": level, "rpm": None, "tpm": None,
+                    settings={**one.where, "concurrency": level, "rpm": None, "tpm": None,
                               "cache": None},
                 )
             )  # fmt: skip
@@ -84,14 +81,14 @@ def plan(setting: Setting) -> Sequence[Condition]:
     made.append(
         Condition(name=f"{n} answers", model=models.get(first.model, first.model),
                   dataset=setting.dataset, n=n,
-                  settings={"temperature": warmth(setting), **_where(first)})
+                  settings={"temperature": warmth(setting), **first.where})
     )  # fmt: skip
     return made
 
 
 def _levels(setting: Setting) -> list[int]:
     try:
-        found = sorted({int(one) for one in str(setting.knobs["levels"]).split(",")})
+        found = sorted({int(one) for one in setting.listed("levels")})
         if len(found) < 3 or found[0] < 1:
             raise ValueError
     except ValueError:
@@ -102,33 +99,19 @@ def _levels(setting: Setting) -> list[int]:
     return found
 
 
-def _profiles(setting: Setting) -> list[Profile]:
-    """Those of the file, or the models where they are."""
-    names = [one if isinstance(one, str) else one.name for one in setting.models]
-    if not (path := setting.knobs["servers"]):
-        return [Profile(name=name, model=name) for name in names]
-    return [
-        msgspec.structs.replace(one, model=one.model or names[0])
-        for one in read_servers(Path(path))
-    ]
-
-
-def _where(one: Profile) -> dict[str, Any]:
-    return {"base_url": one.base_url} if one.base_url else {}
-
-
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     """The queue of every server, what it predicts, and what N answers take on it."""
-    levels, profiles = _levels(setting), _profiles(setting)
-    sampled = done[-1]
+    levels, sampled = _levels(setting), done[-1]
     run = load_sample_run(sampled.path)
     fits = []
-    for at, one in enumerate(profiles):
+    for at, one in enumerate(profiles_of(setting)):
         mine = done[at * len(levels) :][: len(levels)]
         points = [response_times(d.path, k) for d, k in zip(mine, levels, strict=True)]
         fits.append(Fit(profile=one, points=points, server=calibrate(points)))
-    rows, off = _checked(fits, setting.seed)
-    tokens, dollars = _spent(run, setting)
+    checks = {fit.profile.name: fit.checks(setting.seed) for fit in fits}
+    off = {key: [error for mine in checks.values() for one in mine
+                 if not math.isnan(error := one.off(key))] for key in MEASURES}  # fmt: skip
+    tokens, dollars = spent_by(run, setting)
     where = images(list(sampled.condition.dataset))
     scores = {round(one.k): Span(one.score, one.low, one.high)
               for one in scaling(run.t, where, ["majority"])["majority"]}  # fmt: skip
@@ -144,12 +127,15 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
                          f"{one.server.slots}{' or more' if one.open_ended else ''}",
                          one.server.seconds, one.server.slowdown,
                          f"{3600 * one.server.capacity:,.0f}",
-                         _or_dash(one.profile.dollars_per_hour), one.profile.gpus]
+                         one.profile.an_hour, one.profile.gpus]
                         for one in fits],
                   note="Fitted to all levels. 'Or more': no limit was seen up to the highest."),
             Table(title="Measured, and predicted from the other levels, in seconds",
                   columns=["server", "in flight", "replies", "mean", "its prediction", "off by",
-                           "p95", "prediction of it", "off by "], rows=rows,
+                           "p95", "prediction of it", "off by "],
+                  rows=[[name, one.level, one.replies,
+                         *(cell for key in MEASURES for cell in _compared(one, key))]
+                        for name, mine in checks.items() for one in mine],
                   note="The lowest and the highest level are not predicted: there the queue would "
                   "be asked for what it has not seen from both sides."),
             Table(title=f"N answers a sample, for {per_hour:,.0f} samples an hour of which 95 % "
@@ -165,7 +151,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
                   "nobody else asks. The answers of a sample are asked for together."),
             _judged(setting, [sampled, *done[:-1]], run),
         ],
-        figures=[_levels_figure(fits, setting.seed), _load_figure(fits[0], run.t.n)],
+        figures=[_levels_figure(fits, checks), _load_figure(fits[0], run.t.n)],
         values={
             "servers": {one.profile.name: {"slots": one.server.slots,
                                            "seconds": one.server.seconds,
@@ -178,76 +164,21 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     )  # fmt: skip
 
 
-def _or_dash(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _checked(fits: Sequence[Fit], seed: int) -> tuple[list[list[Any]], dict[str, list[float]]]:
-    """Rows of the table, and relative errors of means and percentiles that were held out."""
-    rows: list[list[Any]] = []
-    off: dict[str, list[float]] = {"mean": [], "p95": []}
-    for fit in fits:
-        for at, point in enumerate(fit.points):
-            seen, guess = measured(point), held_out(fit.points, at, seed=seed)
-            cells: list[Any] = [fit.profile.name, point.in_flight, len(point.seconds)]
-            for key in ("mean", "p95"):
-                value = getattr(seen, key)
-                if guess is None:
-                    cells += [value, "–", "–"]
-                    continue
-                error = getattr(guess, key) / value - 1
-                off[key].append(error)
-                cells += [value, getattr(guess, key), f"{100 * error:+.0f} %"]
-            rows.append(cells)
-    return rows, off
-
-
-def _spent(run: SampleRun, setting: Setting) -> tuple[float, float]:
-    """Tokens and dollars of one answer, on average; NaN where they are not known."""
-    spending = spending_for(run.folder.run.model, setting.asking.get("price"), None)
-    said = [one for one in run.generations.values() if not one.failure]
-    counted = [one for one in said if one.completion_tokens is not None]
-    if not counted:
-        return math.nan, math.nan
-    tokens = sum((one.prompt_tokens or 0) + (one.completion_tokens or 0) for one in counted)
-    paid = [spending.price.of(one) if spending.price else None for one in counted]
-    known = [one for one in paid if one is not None]
-    return tokens / len(counted), sum(known) / len(counted) if known else math.nan
+def _compared(one: Check, key: str) -> list[object]:
+    seen, guess = one.figures(key)
+    return [seen, *((guess, f"{100 * one.off(key):+.0f} %") if guess == guess else ("–", "–"))]
 
 
 def _judged(setting: Setting, done: Sequence[Done], run: SampleRun) -> Table:
     """How much a judge is asked for N answers, and what that takes where one was asked."""
-    pairs = rulings.pairs_of(run.t, int(setting.knobs["candidates"]))
-    heard = asked(setting, done, run, pairs)
-    every = np.ones(len(pairs), np.bool_)
-    each = {one.name: one.spent(every) for one in heard}
-    rows: list[list[Any]] = []
-    for n in counts(run.t.n)[1:]:
-        part = run.t.first(n)
-        few = rulings.pairs_of(part, int(setting.knobs["candidates"]))
-        one = few.candidates
-        for way, met in (
-            ("all compete", np.maximum(answered(part).sum(axis=1) - 1, 0)),
-            ("different answers compete", np.array([max(0, len(row) - 1) for row in one])),
-        ):
-            requests = 2 * float(met.mean())
-            longest = int(met.max(initial=0))
-            costs = [
-                cell
-                for spent in each.values()
-                for cell in (
-                    requests * spent.tokens / max(1, spent.requests),
-                    met.mean() * spent.seconds / max(1, spent.requests),
-                    1000 * requests * spent.dollars / max(1, spent.requests),
-                )
-            ]
-            rows.append([n, way, requests, longest, *(float(cell) for cell in costs)])
+    candidates = int(setting.knobs["candidates"])
+    heard = asked(setting, done, run, rulings.pairs_of(run.t, candidates))
     return Table(
         title="What a judge of N answers is asked",
         columns=["N", "knockout", "requests a sample", "most rounds",
-                 *(f"{name}: {what}" for name in each
+                 *(f"{one.name}: {what}" for one in heard
                    for what in ("tokens", "seconds", "$ per 1,000"))],
-        rows=rows,
+        rows=demand(run, heard, candidates),
         note="Each pair in both orders, which are asked together; rounds follow one another. "
         + ("Tokens, seconds and dollars from the judges' own replies here."
            if heard else "No judge was asked: name one with --set judge=MODEL."),
@@ -255,9 +186,12 @@ def _judged(setting: Setting, done: Sequence[Done], run: SampleRun) -> Table:
 
 
 def _finding(
-    off: dict[str, list[float]], loads: Sequence[Load], scores: dict[int, Span],
-    per_hour: float, p95: float,
-) -> str:  # fmt: skip
+    off: Mapping[str, Sequence[float]],
+    loads: Sequence[Load],
+    scores: Mapping[int, Span],
+    per_hour: float,
+    p95: float,
+) -> str:
     worst = {key: max(map(abs, found)) for key, found in off.items()}
     told = (
         f"Predicted from the other levels, the mean response time is off by at most "
@@ -276,31 +210,21 @@ def _finding(
     )
 
 
-def _seconds_axis(most: float, title: str) -> Axis:
-    step = 10.0 ** math.floor(math.log10(most))
-    step = step / 2 if most / step < 2 else step
-    high = step * math.ceil(most / step)
-    ticks = [high * at / 4 for at in range(5)]
-    return Axis(low=0, high=high, ticks=ticks, labels=[f"{one:.3g}" for one in ticks], title=title)
-
-
-def _levels_figure(fits: Sequence[Fit], seed: int) -> Lines:
+def _levels_figure(fits: Sequence[Fit], checks: Mapping[str, Sequence[Check]]) -> Lines:
     """Means that were measured, and those predicted from the other levels."""
     series: dict[str, list[tuple[float, Span]]] = {}
-    levels = [one.in_flight for one in fits[0].points]
     for fit in fits:
         name = fit.profile.name
-        guesses = [held_out(fit.points, at, seed=seed) for at in range(len(levels))]
         series[f"{name}, measured"] = [
             (math.log2(one.in_flight), mean(one.seconds, np.arange(len(one.seconds))))
             for one in fit.points
         ]
         series[f"{name}, predicted from the others"] = [
-            (math.log2(k), Span(one.mean))
-            for k, one in zip(levels, guesses, strict=True) if one is not None
-        ]  # fmt: skip
+            (math.log2(one.level), Span(one.guess.mean)) for one in checks[name] if one.guess
+        ]
     highest = max(span.value if math.isnan(span.high) else span.high
                   for points in series.values() for _, span in points)  # fmt: skip
+    levels = [one.in_flight for one in fits[0].points]
     ticks = [math.log2(k) for k in levels]
     return Lines(
         title="Response times, measured and predicted",
@@ -308,7 +232,7 @@ def _levels_figure(fits: Sequence[Fit], seed: int) -> Lines:
         series=series,
         x=Axis(low=ticks[0] - 0.2, high=ticks[-1] + 0.2, ticks=ticks,
                labels=[str(k) for k in levels], title="requests in flight"),
-        y=_seconds_axis(highest, "seconds"),
+        y=up_to(highest, "seconds"),
     )  # fmt: skip
 
 
@@ -329,9 +253,8 @@ def _load_figure(fit: Fit, n: int) -> Lines:
         text=f"Simulated for {fit.profile.name}: samples arrive at random, and their answers "
         "are asked for together.",
         series=series,
-        x=Axis(low=0, high=100, ticks=(0, 20, 40, 60, 80, 100),
-               title="load, % of what the server can take"),
-        y=_seconds_axis(highest, "seconds"),
+        x=percents("load, % of what the server can take"),
+        y=up_to(highest, "seconds"),
     )  # fmt: skip
 
 

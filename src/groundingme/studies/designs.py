@@ -12,6 +12,7 @@ design          where it comes from
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import DataError
 from groundingme.schema import Sample
 from groundingme.studies.changing import MARK
+from groundingme.studies.estimates import Bools
+from groundingme.text_floor import text_floor
 
 if TYPE_CHECKING:
     from groundingme.train.negatives import Made
@@ -202,3 +205,34 @@ def as_dataset(dataset: Dataset, name: str, negatives: Iterable[Negative]) -> Da
     """The negatives as what a condition asks."""
     samples: Sequence[Sample] = [one.sample for one in negatives]
     return Dataset(name=f"{dataset.name}{MARK}{name}", source=dataset.source, samples=samples)
+
+
+def sizes_of(negatives: Sequence[Negative]) -> dict[str, Bools]:
+    """Groups by number and by share of changed words; those of nobody are left out."""
+    words = np.array([one.changed for one in negatives])
+    part = np.array([one.share for one in negatives])
+    groups = {
+        "1 word": words == 1, "2 words": words == 2, "3 words or more": words >= 3,
+        "under 5 % of the words": (part > 0) & (part < 0.05),
+        "5 to 10 %": (part >= 0.05) & (part < 0.1), "10 % or more": part >= 0.1,
+        "in words alone": np.array([one.specific == "description" for one in negatives]),
+    }  # fmt: skip
+    return {title: mask for title, mask in groups.items() if mask.any()}
+
+
+def text_alone(dataset: Dataset, negatives: Sequence[Negative]) -> dict[str, str]:
+    """By source, how well the text alone tells its negatives; none where that cannot be said."""
+    positives = [one for one in dataset if one.target and not one.problem]
+    by_source: dict[str, list[Sample]] = {}
+    for one in negatives:
+        by_source.setdefault(one.design.partition(":")[0], []).append(one.sample)
+    found = {}
+    for source, mine in by_source.items():
+        both = [*positives, *mine]
+        # The words of a negative in another picture are the true ones.
+        with contextlib.suppress(DataError):
+            if source != OTHER:
+                images_of = [one.image.name if one.image else one.id for one in both]
+                area = text_floor(both, images_of).auroc
+                found[source] = f"{area.value:.2f} ({area.low:.2f} to {area.high:.2f})"
+    return found

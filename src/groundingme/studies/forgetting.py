@@ -6,40 +6,40 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from groundingme import stats
-from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import UsageError
-from groundingme.interrupting import Interrupted
-from groundingme.models import load_model
 from groundingme.report.svg import Axis, Span
 from groundingme.result import Result
 from groundingme.studies import STUDIES
 from groundingme.studies.continual import KINDS, REPLAYS, Course
-from groundingme.studies.estimates import Bools, Gain, gain, images, percent, points, right, share
-from groundingme.studies.study import (
-    Condition,
-    Done,
-    Knob,
-    Lines,
-    Outcome,
-    Setting,
-    Study,
-    Table,
+from groundingme.studies.estimates import (
+    Answers,
+    Bools,
+    Gain,
+    corrected,
+    percent,
+    signed,
 )
+from groundingme.studies.figures import lines
+from groundingme.studies.learning import (
+    KNOBS,
+    LEARNER,
+    checked,
+    drawn,
+    gained,
+    schools,
+    seeds_told,
+    shared,
+    stoppable,
+    trained,
+)
+from groundingme.studies.study import Condition, Done, Lines, Outcome, Setting, Study, Table
 from groundingme.taxonomy import REJECTION
 from groundingme.terminal import say
 
 SHIPPED, UNTOUCHED = "shipped", "untouched"
-LEARNER = "builtin/grounder"
 GROUPS = ("positives", "general", "rejections")
 """Discriminative subtasks; Spatial and Limited ones; descriptions that match nothing."""
-
-KNOBS = (
-    Knob(name="batches", default=400, text="batches of 64 that the untouched model learns from"),
-    Knob(name="size", default=640, text="questions of each step"),
-    Knob(name="pages", default=600, text="scenes that are asked about in training"),
-    Knob(name="drawn", default=100, text="of those, how many are drawn and read"),
-)
+LAST = len(KINDS) - 1
 
 
 def plan(setting: Setting) -> Sequence[Condition]:
@@ -54,52 +54,37 @@ def plan(setting: Setting) -> Sequence[Condition]:
             f"expected {LEARNER}, the one model that this study can train on any computer, got "
             f"{', '.join(map(str, setting.models))}; train others with `groundingme train`"
         )
-    _course(setting).learner.check([])
+    checked(setting)
     return [Condition(name=SHIPPED, model=LEARNER, dataset=setting.dataset)]
-
-
-def _course(setting: Setting) -> Course:
-    name = "-".join(f"{key}-{value}" for key, value in sorted(setting.knobs.items()))
-    return Course(out=setting.folder / "training" / name, seed=setting.seed, **setting.knobs)
 
 
 def then(setting: Setting, done: Sequence[Done]) -> Sequence[Condition]:
     """Trains what is not there yet; every model after every step."""
-    course = _course(setting)
-    dataset = _drawn(setting)
-    try:
-        say("training the untouched model", err=True)
-        course.begin()
-        found = [_condition(UNTOUCHED, course, REPLAYS[0], -1, dataset)]
-        for replay in REPLAYS:
-            for step in range(len(KINDS)):
-                say(f"training with replay of {replay}, step {step + 1}", err=True)
-                course.go_on(replay, step)
-                found.append(_condition(_name(replay, step), course, replay, step, dataset))
-    except KeyboardInterrupt:
-        raise Interrupted from None
+    dataset = drawn(setting)
+    found = []
+    with stoppable():
+        for course in schools(setting, Course):
+            seed = course.seed
+            say(f"seed {seed}: training the untouched model", err=True)
+            course.begin()
+            steps = [(REPLAYS[0], -1)]
+            for replay in REPLAYS:
+                for step in range(len(KINDS)):
+                    say(f"seed {seed}: training with replay of {replay}, step {step + 1}", err=True)
+                    course.go_on(replay, step)
+                    steps.append((replay, step))
+            found += [
+                Condition(name=_name(*one, course.seed - setting.seed),
+                          model=trained(course.after(*one)), dataset=dataset)
+                for one in steps
+            ]  # fmt: skip
     return found
 
 
-def _name(replay: str, step: int) -> str:
-    return UNTOUCHED if step < 0 else f"replay of {replay}, step {step + 1}"
-
-
-def _condition(name: str, course: Course, replay: str, step: int, dataset: Dataset) -> Condition:
-    model = load_model(LEARNER, weights=str(course.folder(replay, step)))
-    return Condition(name=name, model=model, dataset=dataset)
-
-
-def _drawn(setting: Setting) -> Dataset:
-    """Scenes with their pictures in files, so that a dozen models do not wait for the drawing."""
-    from groundingme.train.sweep import worlds
-
-    if not setting.dataset.source.startswith("scenes"):
-        return setting.dataset
-    folder = setting.folder / "exam" / setting.dataset.fingerprint[7:19]
-    if not (folder / worlds.DRAWN).exists():
-        worlds.write_exam(setting.dataset, folder, workers=1)
-    return load_dataset(str(folder))
+def _name(replay: str, step: int, number: int = 0) -> str:
+    """Of a condition; of the first seed's no number is told."""
+    name = UNTOUCHED if step < 0 else f"replay of {replay}, step {step + 1}"
+    return f"{name}, seed {number + 1}" if number else name
 
 
 def groups(result: Result) -> Mapping[str, Bools]:
@@ -117,44 +102,44 @@ def groups(result: Result) -> Mapping[str, Bools]:
 
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     """Every group after every step, and what is lost in the end."""
-    results = {one.condition.name: one.scored for one in done}
-    masks = groups(results[UNTOUCHED])
-    clusters = images(results[UNTOUCHED].samples)
-    columns = (*GROUPS, *KINDS)
+    answers = {one.condition.name: Answers(one) for one in done}
+    untouched = answers[UNTOUCHED]
+    masks, clusters = groups(untouched.result), untouched.clusters
+    count = sum(name.startswith(UNTOUCHED) for name in answers)
 
-    def spans(name: str) -> dict[str, Span]:
-        hits = right(results[name])
-        return {group: share(hits[masks[group]], clusters[masks[group]]) for group in columns}
+    def columns(replay: str, step: int) -> list[Bools]:
+        return [answers[_name(replay, step, number)].right for number in range(count)]
 
-    steps = range(-1, len(KINDS))
-    after = {(replay, step): spans(_name(replay, step)) for replay in REPLAYS for step in steps}
-    rows: list[list[object]] = [["", SHIPPED, *spans(SHIPPED).values()],
-                                ["", UNTOUCHED, *after[REPLAYS[0], -1].values()]]  # fmt: skip
-    rows += [[replay, f"{step + 1}: {KINDS[step]}", *after[replay, step].values()]
-             for replay in REPLAYS for step in steps if step >= 0]  # fmt: skip
+    def spans(right: Sequence[Bools]) -> dict[str, Span]:
+        return {group: shared(right, clusters, masks[group]) for group in (*GROUPS, *KINDS)}
+
+    after = {(replay, step): spans(columns(replay, step))
+             for replay in REPLAYS for step in range(-1, len(KINDS))}  # fmt: skip
     there = masks["positives"] | masks["general"]
-    before = right(results[UNTOUCHED])[there]
-    last = len(KINDS) - 1
-    lost: dict[str, Gain] = {
-        replay: gain(before, right(results[_name(replay, last)])[there], clusters[there])
+    lost = {
+        replay: gained(columns(replay, -1), columns(replay, LAST), clusters, there)
         for replay in REPLAYS
     }
-    corrected = stats.holm([one.p for one in lost.values()])
     faded = {replay: _faded(after, replay) for replay in REPLAYS}
     return Outcome(
         finding=_finding(after, lost, faded),
         tables=[
             Table(title="Right answers after every step",
-                  columns=["replay", "after step", *columns], rows=rows,
+                  columns=["replay", "after step", *GROUPS, *KINDS],
+                  rows=[["", SHIPPED, *spans([answers[SHIPPED].right]).values()],
+                        *([replay if step >= 0 else "",
+                           f"{step + 1}: {KINDS[step]}" if step >= 0 else UNTOUCHED,
+                           *found.values()]
+                          for (replay, step), found in after.items()
+                          if step >= 0 or replay == REPLAYS[0])],
                   note="positives: Discriminative; general: Spatial and Limited; then "
                   "descriptions that match nothing, all and by kind. shipped: the package's model, "
                   "larger and trained on all kinds at once."),
             Table(title="What the last model has lost and kept",
                   columns=["replay", "change of all positives, points", "p", "rejections",
                            "forgotten of earlier kinds, points"],
-                  rows=[[replay, _points(one.span), float(p), after[replay, last]["rejections"],
-                         percent(faded[replay])]
-                        for (replay, one), p in zip(lost.items(), corrected, strict=True)],
+                  rows=[[replay, signed(one.span), one.p, after[replay, LAST]["rejections"],
+                         percent(faded[replay])] for replay, one in corrected(lost).items()],
                   note="p: paired by image against the untouched model, Holm over the rows. "
                   "Forgotten: from the step that taught a kind to the later one after which it is "
                   "lowest, the mean of all kinds but the last. Who rejects everything forgets no "
@@ -168,6 +153,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
             "lost": {replay: one.span for replay, one in lost.items()},
             "faded": faded,
         },
+        notes=seeds_told(count),
     )  # fmt: skip
 
 
@@ -185,30 +171,22 @@ def _faded(after: After, replay: str) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _points(one: Span) -> str:
-    return f"{100 * one.value:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
-
-
 def _figure(after: After, group: str, title: str) -> Lines:
     series = {
-        f"replay of {replay}": [
-            (float(step + 1), points(after[replay, step][group])) for step in range(-1, len(KINDS))
-        ]
+        f"replay of {replay}": {
+            step + 1: after[replay, step][group] for step in range(-1, len(KINDS))
+        }
         for replay in REPLAYS
     }
     labels = ("untouched", *(f"+{kind}" for kind in KINDS))
     x = Axis(low=0, high=len(KINDS) + 0.3, ticks=range(len(KINDS) + 1), labels=labels)
-    y = Axis(low=0, high=100, ticks=(0, 20, 40, 60, 80, 100), title="right, %")
-    return Lines(title=title, text="Each step teaches rejections of one more kind.",
-                 series=series, x=x, y=y)  # fmt: skip
+    return lines(title, "Each step teaches rejections of one more kind.", series, x)
 
 
 def _finding(after: After, lost: Mapping[str, Gain], faded: Mapping[str, float]) -> str:
-    last = len(KINDS) - 1
-
     def end(replay: str) -> str:
-        rejections = percent(after[replay, last]["rejections"].value)
-        return f"{_points(lost[replay].span)} points of all positives, {rejections} % of rejections"
+        rejections = percent(after[replay, LAST]["rejections"].value)
+        return f"{signed(lost[replay].span)} points of all positives, {rejections} % of rejections"
 
     bare, kept, whole = REPLAYS
     return (
@@ -224,8 +202,8 @@ STUDIES.register(
     Study(
         name="forgetting",
         question="What is forgotten when rejection is taught kind by kind, and does replay help?",
-        needs="pip install 'groundingme[train]'; trains thirteen small models in some minutes of "
-        "one core, each asked once; one data set of scenes",
+        needs="pip install 'groundingme[train]'; trains thirteen small models a seed in some "
+        "minutes of one core, each asked once; one data set of scenes",
         models=(LEARNER,),
         data=("scenes:seed=11,n=160,rejections=0.4",),
         plan=plan,

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from groundingme.errors import JobError
 from groundingme.evaluation import spending_for
 from groundingme.judges import JUDGES
 from groundingme.models import load_model
 from groundingme.scale import rulings
 from groundingme.scale.court import Court, Purse
+from groundingme.scale.curves import counts
 from groundingme.scale.judged import Hearing
 from groundingme.scale.rulings import Pairs, Ruling
 from groundingme.scale.selection import SampleRun
-from groundingme.scale.trajectories import clusters, gather, sizes
+from groundingme.scale.trajectories import answered, clusters, gather, sizes
 from groundingme.store import RunFolder
-from groundingme.studies.running import FREE
+from groundingme.studies.running import FREE, left
 from groundingme.studies.study import Done, Knob, Setting
 
 VOTE = "larger cluster"
@@ -26,9 +26,8 @@ VOTE = "larger cluster"
 
 def warmth(setting: Setting) -> float:
     """The temperature at which the first model is sampled."""
-    first = setting.models[0]
-    name = first if isinstance(first, str) else first.name
-    return float(setting.knobs["temperature"]) or (2.0 if name.startswith("builtin/") else 1.0)
+    usual = 2.0 if setting.labels[0].startswith("builtin/") else 1.0
+    return float(setting.knobs["temperature"]) or usual
 
 
 def judge_names(setting: Setting) -> list[str]:
@@ -39,7 +38,7 @@ def judge_names(setting: Setting) -> list[str]:
     """
     if not setting.knobs["judge"]:
         return []
-    named = [one.strip() for one in str(setting.knobs["judges"]).split(",")]
+    named = setting.listed("judges")
     for one in named:
         JUDGES.get(one)
     return named
@@ -87,9 +86,7 @@ def asked(setting: Setting, done: Sequence[Done], run: SampleRun, pairs: Pairs) 
     if setting.knobs["judge-url"]:
         given["base_url"] = setting.knobs["judge-url"]
     model = load_model(spec, **given)
-    budget = asking.get("budget")
-    if budget is not None and (budget := budget - sum(paid(one, setting) for one in done)) <= 0:
-        raise JobError("the budget is spent before the judges; a larger --budget goes on")
+    budget = left(setting, done, "the judges")
     purse = Purse(spending_for(model.name, setting.knobs["judge-price"] or None, budget))
     hearing = Hearing(run.t, list(done[0].condition.dataset), run.generations)
     pace: dict[str, Any] = {key: asking[key] for key in ("retry", "rpm", "tpm") if key in asking}
@@ -102,11 +99,37 @@ def asked(setting: Setting, done: Sequence[Done], run: SampleRun, pairs: Pairs) 
     return found
 
 
-def paid(one: Done, setting: Setting) -> float:
-    """Dollars of a condition's folder."""
-    spending = spending_for(one.condition.label, setting.asking.get("price"), None)
-    spending.add_all(RunFolder.open(one.path).trajectories().values())
-    return spending.dollars
+def demand(run: SampleRun, heard: Sequence[Ruling], candidates: int) -> list[list[object]]:
+    """How much a judge is asked for N answers, for 2, 4, ... of those that were sampled.
+
+    Args:
+        run: The answers.
+        heard: Of which tokens, seconds and dollars are known.
+        candidates: Different answers of a sample that compete, at most.
+
+    Returns:
+        Rows: N, the knockout, requests a sample, the most rounds; then of each judge tokens,
+        seconds and dollars for a thousand samples.
+    """
+    each = [one.spent(np.ones(len(one.winner), np.bool_)) for one in heard]
+    rows: list[list[object]] = []
+    for n in counts(run.t.n)[1:]:
+        part = run.t.first(n)
+        different = [len(row) for row in rulings.pairs_of(part, candidates).candidates]
+        for way, players in (
+            ("all compete", answered(part).sum(axis=1)),
+            ("different answers compete", np.array(different)),
+        ):
+            met = np.maximum(players - 1, 0)
+            mean = float(met.mean())
+            costs = (
+                (2 * mean * one.tokens, mean * one.seconds, 2000 * mean * one.dollars)
+                for one in each
+            )
+            paid = [cell / max(1, one.requests) for one, row in zip(each, costs, strict=True)
+                    for cell in row]  # fmt: skip
+            rows.append([n, way, 2 * mean, int(met.max(initial=0)), *paid])
+    return rows
 
 
 JUDGE_KNOBS = (

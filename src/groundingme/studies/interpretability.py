@@ -9,23 +9,26 @@ import numpy as np
 
 from groundingme.datasets import Dataset
 from groundingme.geometry import iou
-from groundingme.report.svg import PERCENT, Span
-from groundingme.schema import Box
+from groundingme.report.svg import Span
 from groundingme.store import write_atomically
 from groundingme.studies import STUDIES
 from groundingme.studies.changing import MARK
-from groundingme.studies.estimates import images, mean, percent, points, share, spread
+from groundingme.studies.estimates import edges, images, mean, percent, share, spread
+from groundingme.studies.figures import dots, percents
 from groundingme.studies.reasons import ALONE, WITHOUT, Asked, asked_of, changed_clause, parts
-from groundingme.studies.study import Condition, Done, Dots, Outcome, Setting, Study, Table
+from groundingme.studies.study import (
+    AS_IT_IS,
+    Condition,
+    Done,
+    Outcome,
+    Setting,
+    Study,
+    Table,
+    by_model,
+    everyone,
+)
 
-PLAIN = "as it is"
-_PRECISION = msgspec.structs.replace(PERCENT, title="precision, %")
 METHODS = ("left out", "alone", "both", "at random")
-
-
-def plan(setting: Setting) -> Sequence[Condition]:
-    """Every model on every description."""
-    return [Condition(name=PLAIN, model=one, dataset=setting.dataset) for one in setting.models]
 
 
 def then(setting: Setting, done: Sequence[Done]) -> Sequence[Condition]:
@@ -47,9 +50,9 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     """How often the right clause is named, and the right thing shown."""
     rows, lines = [], []
     named: dict[str, dict[str, list[Span]]] = {}
-    for model in [one.condition.label for one in done if one.condition.name == PLAIN]:
-        mine = {one.condition.name: one.scored for one in done if one.condition.label == model}
-        found = asked_of(mine[PLAIN], mine, setting.dataset) if WITHOUT in mine else []
+    for model, runs in by_model(done).items():
+        mine = {name: one.scored for name, one in runs.items()}
+        found = asked_of(mine[AS_IT_IS], mine, setting.dataset) if WITHOUT in mine else []
         for one in found:
             told = {"model": model, "id": one.sample.id, "description": one.sample.description}
             lines.append({**told, **msgspec.structs.asdict(one.reason())})
@@ -72,14 +75,14 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
             Table(title="Reasons, as a deployer would show them",
                   columns=["description", "because", "fits the rest", "nearest"],
                   rows=[[one["description"], one["because"] or "–", one["fits"] or "–",
-                         _edges(one["nearest"])] for one in lines[:8]],
+                         edges(one["nearest"])] for one in lines[:8]],
                   note="All of them are in reasons.jsonl, a JSON object a line."),
         ],
-        figures=[Dots(title="The clause that was made false is named",
-                      text="Precision: of the clauses named. Intervals by image.",
-                      rows=METHODS, x=_PRECISION,
-                      series={model: [points(found[method][1]) for method in METHODS]
-                              for model, found in named.items()})],
+        figures=[dots("The clause that was made false is named",
+                      "Precision: of the clauses named. Intervals by image.",
+                      {model: {method: spans[1] for method, spans in found.items()}
+                       for model, found in named.items()},
+                      percents("precision, %"))],
         values={
             "rejected": len(lines), "reasons": reasons,
             "named": {model: {method: dict(zip(columns, spans, strict=True))
@@ -87,10 +90,6 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
                       for model, found in named.items()},
         },
     )  # fmt: skip
-
-
-def _edges(box: Box | None) -> str:
-    return ", ".join(f"{edge:.0f}" for edge in box) if box else "–"
 
 
 def _measured(known: Sequence[Asked], method: str) -> list[Span]:
@@ -150,7 +149,7 @@ STUDIES.register(
         "precision needs to know what was changed, as Scenes do",
         models=("builtin/grounder",),
         data=("scenes:seed=11,n=160,rejections=0.6",),
-        plan=plan,
+        plan=everyone,
         then=then,
         reduce=reduce,
     ),

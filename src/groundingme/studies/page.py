@@ -43,7 +43,7 @@ def save(study: Study, setting: Setting, done: Sequence[Done], outcome: Outcome)
         "tables": [plain(msgspec.structs.asdict(one)) for one in outcome.tables],
         "notes": list(outcome.notes),
         "subject": outcome.subject,
-        "models": [one if isinstance(one, str) else one.name for one in setting.models],
+        "models": setting.labels,
         "data": [one.name for one in setting.datasets],
         "options": dict(setting.knobs),
         "seed": setting.seed,
@@ -189,7 +189,7 @@ def _figure(one: Dots | Lines) -> Html:
 
 
 def _page(study: Study, setting: Setting, done: Sequence[Done], outcome: Outcome) -> str:
-    models = ", ".join(one if isinstance(one, str) else one.name for one in setting.models)
+    models = ", ".join(setting.labels)
     data = ", ".join(f"{one.name} ({len(one)} samples)" for one in setting.datasets)
     body = tag(
         "body",

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from groundingme import selective
 from groundingme.errors import UsageError
 from groundingme.report.svg import Axis, Span
-from groundingme.scale.selection import load_sample_run
-from groundingme.stats import Floats
 from groundingme.studies import STUDIES, conformal
-from groundingme.studies.conformal import METHODS, Losses, losses
-from groundingme.studies.estimates import (
-    Bools,
-    images,
-    negatives,
-    percent,
-    rejected,
-    right,
-    share,
-    spread,
+from groundingme.studies.absence import (
+    GREEDY,
+    OWN,
+    SAMPLED,
+    Decision,
+    Score,
+    decision,
+    halves,
+    scores,
 )
-from groundingme.studies.study import Condition, Done, Knob, Lines, Outcome, Setting, Study, Table
+from groundingme.studies.conformal import METHODS, Promised, losses
+from groundingme.studies.estimates import Answers, percent, spread
+from groundingme.studies.study import (
+    Condition,
+    Done,
+    Knob,
+    Lines,
+    Outcome,
+    Setting,
+    Study,
+    Table,
+    by_model,
+)
 
-GREEDY, SAMPLED = "greedy", "sampled"
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Rates at which promises are tried out."""
 
@@ -40,24 +46,6 @@ KNOBS = (
     Knob(name="samples", default=8, text="trajectories for a score by agreement; 0 for none"),
     Knob(name="draws", default=2000, text="calibrations drawn to try the promises out"),
 )
-
-
-class Score(NamedTuple):
-    """A score of absence of one model.
-
-    Attributes:
-        model: Name.
-        kind: `confidence` or `agreement`.
-        absent: Shape `(N,)`, higher where nothing seems to match; NaN where there is none.
-        found: Shape `(N,)`: whether the greedy box is right.
-        said: Shape `(N,)`: whether the model rejects by itself.
-    """
-
-    model: str
-    kind: str
-    absent: Floats
-    found: Bools
-    said: Bools
 
 
 def plan(setting: Setting) -> Sequence[Condition]:
@@ -85,84 +73,48 @@ def plan(setting: Setting) -> Sequence[Condition]:
     return conditions
 
 
-def scores(done: Sequence[Done]) -> Iterator[Score]:
-    """The scores that the models give."""
-    greedy = {one.condition.label: one.scored for one in done if one.condition.name == GREEDY}
-    for one in done:
-        result = greedy[one.condition.label]
-        said, found = rejected(result), right(result) & ~negatives(result)
-        if one.condition.name == GREEDY:
-            sure = [result.generations[row.id].confidence if row.id in result.generations else None
-                    for row in result.samples]  # fmt: skip
-            answered = np.array([row.outcome in ("box", "rejected") for row in result.scores], bool)
-            stated = np.where(answered, np.array(sure, np.float64), np.nan)
-            absent, kind = selective.absence(stated, said), "confidence"
-        else:
-            absent, kind = null_share(load_sample_run(one.path).t.outcome), "agreement"
-        if not np.isnan(absent).all():
-            yield Score(one.condition.label, kind, absent, found, said)
-
-
-def null_share(outcome: NDArray[np.int8]) -> Floats:
-    """Share of rejections among the answers of each sample; NaN where nothing was answered.
-
-    Args:
-        outcome: Shape `(S, N)`, of `scale.trajectories.Trajectories`.
-    """
-    nulls, boxes = (outcome == 1).sum(axis=1), (outcome == 0).sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(nulls / (nulls + boxes))
-
-
-def halves(clusters: NDArray[np.int64], seed: int) -> Bools:
-    """Which samples calibrate: those of one half of the images."""
-    kinds = np.unique(clusters)
-    drawn = np.random.default_rng(seed).permutation(kinds)[: len(kinds) // 2]
-    return np.asarray(np.isin(clusters, drawn))
-
-
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     """Thresholds from one half, what they give on the other, and promises tried out."""
     rate, delta = setting.knobs["rate"], setting.knobs["delta"]
-    truth = negatives(done[0].scored)
-    clusters = images(setting.dataset.samples)
-    first = halves(clusters, setting.seed)
-    rows: list[list[object]] = []
-    auroc = []
-    found = list(scores(done))
-    for one in done:
-        if one.condition.name == GREEDY:
-            said, model = rejected(one.scored), one.condition.label
-            hits = right(one.scored)
-            rows.append([model, "its own decision", "", math.nan,
-                         *_measures(said, hits, truth, clusters, ~first)])  # fmt: skip
-        for score in found:
-            if (score.model, score.kind == "agreement") == (
-                one.condition.label, one.condition.name == SAMPLED
-            ):  # fmt: skip
-                auroc.append([score.model, score.kind,
-                              float(selective.auroc(score.absent, truth))])  # fmt: skip
-                table = losses(score.absent[first], truth[first], clusters[first])
-                for method in METHODS:
-                    at = conformal.threshold(table, method, rate, delta)
-                    said = np.nan_to_num(score.absent, nan=-np.inf) > at
-                    hits = np.where(truth, said, score.found & ~said)
-                    rows.append([score.model, score.kind, method, at,
-                                 *_measures(said, hits, truth, clusters, ~first)])  # fmt: skip
-    best = max(found, key=lambda one: float(np.nan_to_num(selective.auroc(one.absent, truth))),
-               default=None)  # fmt: skip
+    rows: list[Decision] = []
+    found: list[Score] = []
+    for mine in by_model(done).values():
+        greedy = Answers(mine[GREEDY])
+        truth, clusters = greedy.negative, greedy.clusters
+        first = halves(clusters, setting.seed)
+        rows.append(decision(greedy, OWN, "", math.nan, greedy.rejected, greedy.right,
+                         ~first))  # fmt: skip
+        for score in scores(mine):
+            found.append(score)
+            table = losses(score.absent[first], truth[first], clusters[first])
+            for method in METHODS:
+                at = conformal.threshold(table, method, rate, delta)
+                rows.append(decision(greedy, score.kind, method, at, *score.decided(at), ~first))
+    best = max(found, key=lambda one: np.nan_to_num(one.auroc), default=None)
     calibrating = len(np.unique(clusters[first & ~truth]))
-    population = losses(best.absent, truth, clusters) if best else None
-    promised = _promised(population, calibrating, setting)
-    needed = conformal.least_images(rate, delta)
+    promised: Promised = {}
+    if best and calibrating:
+        table = losses(best.absent, best.greedy.negative, best.greedy.clusters)
+        promised = conformal.promises(
+            table, calibrating, {*RATES, rate}, delta=delta, draws=setting.knobs["draws"],
+            seed=setting.seed,
+        )  # fmt: skip
+    broken = {key: float((lost > key[1] + 1e-9).mean()) for key, lost in promised.items()}
     notes = [
         f"{calibrating} images calibrate, the others test. Rejecting at most "
-        f"{percent(rate)} % with probability {1 - delta:g} takes {needed} images or more."
+        f"{percent(rate)} % with probability {1 - delta:g} takes "
+        f"{conformal.least_images(rate, delta)} images or more."
     ]
-    if not found:
+    tried = "Nothing to try out."
+    if best:
+        tried = (
+            f"{setting.knobs['draws']} calibrations by the {best.kind} of {best.greedy.model}, "
+            "drawn with replacement from all images, which stand for the world."
+        )
+    else:
         notes.append("No model gives a confidence, and none was sampled: there is no threshold.")
     return Outcome(
-        finding=_finding(rows, best, promised, rate, delta),
+        finding=_finding(rows, best, broken, rate, delta),
         tables=[
             Table(title=f"Rejecting with at most {percent(rate)} % of true descriptions lost",
                   columns=["model", "score", "threshold by", "threshold", "false rejections",
@@ -174,60 +126,24 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
                   "Where the model rejects by itself and the score does not, no box is known and "
                   "the sample is wrong."),
             Table(title="How well each score tells negatives from positives",
-                  columns=["model", "score", "AUROC"], rows=auroc),
+                  columns=["model", "score", "AUROC"],
+                  rows=[[one.greedy.model, one.kind, one.auroc] for one in found]),
             Table(title="Promises tried out on drawn calibrations",
                   columns=["threshold by", "asked for, %", "lost on average, %",
                            "calibrations that lose more, %"],
                   rows=[[method, percent(asked), percent(float(lost.mean()), 2),
-                         percent(float((lost > asked + 1e-9).mean()))]
+                         percent(broken[method, asked])]
                         for (method, asked), lost in promised.items()],
-                  note=_tried(best, setting)),
+                  note=tried),
         ],
         figures=[_figure(promised)] if promised else [],
         values={
-            "rows": [{"model": row[0], "score": row[1], "method": row[2], "threshold": row[3],
-                      "false": row[4], "negatives": row[5], "right": row[6]} for row in rows],
-            "promised": {f"{method} {asked:g}": [float(lost.mean()),
-                                                 float((lost > asked + 1e-9).mean())]
+            "rows": [one._asdict() for one in rows],
+            "promised": {f"{method} {asked:g}": [float(lost.mean()), broken[method, asked]]
                          for (method, asked), lost in promised.items()},
         },
         notes=notes,
     )  # fmt: skip
-
-
-def _measures(
-    said: Bools, hits: Bools, truth: Bools, clusters: NDArray[np.int64], where: Bools
-) -> list[Span]:
-    """False rejections, negatives rejected and right answers, of the samples of a half."""
-    masks = (where & ~truth, where & truth, where)
-    columns = (said, said, hits)
-    return [share(column[at], clusters[at]) for column, at in zip(columns, masks, strict=True)]
-
-
-Promised = Mapping[tuple[str, float], Floats]
-
-
-def _promised(population: Losses | None, n: int, setting: Setting) -> Promised:
-    if population is None or not n or not len(population.losses):
-        return {}
-    asked = sorted({*RATES, setting.knobs["rate"]})
-    settings = {"delta": setting.knobs["delta"], "draws": setting.knobs["draws"]}
-    return {
-        (method, one): conformal.simulated(
-            population, n, method, one, seed=setting.seed, **settings
-        )
-        for method in METHODS
-        for one in asked
-    }
-
-
-def _tried(best: Score | None, setting: Setting) -> str:
-    if best is None:
-        return "Nothing to try out."
-    return (
-        f"{setting.knobs['draws']} calibrations by the {best.kind} of {best.model}, drawn with "
-        "replacement from all images, which stand for the world."
-    )
 
 
 def _figure(promised: Promised) -> Lines:
@@ -252,37 +168,36 @@ def _figure(promised: Promised) -> Lines:
 
 
 def _finding(
-    rows: Sequence[Sequence[object]], best: Score | None, promised: Promised, rate: float,
+    rows: Sequence[Decision],
+    best: Score | None,
+    broken: Mapping[tuple[str, float], float],
+    rate: float,
     delta: float,
-) -> str:  # fmt: skip
+) -> str:
     if best is None:
         return ("No model gave a score of absence, so no threshold can be set. Ask for "
                 "log-probabilities, or sample trajectories.")  # fmt: skip
-    mine = {row[2]: row for row in rows if row[:2] == [best.model, best.kind]}
-    kept = mine["guaranteed"]
-    lost, caught = kept[4], kept[5]
-    assert isinstance(lost, Span)
-    assert isinstance(caught, Span)
-    own = next(row[5] for row in rows if row[0] == best.model and row[2] == "")
-    assert isinstance(own, Span)
-    if kept[3] == math.inf:
+    model = best.greedy.model
+    mine = {(one.score, one.method): one for one in rows if one.model == model}
+    kept, own = mine[best.kind, "guaranteed"], mine[OWN, ""]
+    if kept.threshold == math.inf:
         said = (
             f"So few calibration images, or so weak a score, promise nothing at "
-            f"{percent(rate)} %: the guaranteed threshold of {best.model} rejects nothing. "
+            f"{percent(rate)} %: the guaranteed threshold of {model} rejects nothing. "
         )
     else:
-        said = (f"With {percent(rate)} % of true descriptions allowed to be lost, the guaranteed "
-                f"threshold on the {best.kind} of {best.model} loses {spread(lost)} % and rejects "
-                f"{spread(caught)} % of the negatives, where its own decision rejects "
-                f"{percent(own.value)} %. ")  # fmt: skip
-    broken = {method: float((promised[method, rate] > rate + 1e-9).mean())
-              for method in METHODS if (method, rate) in promised}  # fmt: skip
+        said = (
+            f"With {percent(rate)} % of true descriptions allowed to be lost, the guaranteed "
+            f"threshold on the {best.kind} of {model} loses {spread(kept.false)} % and rejects "
+            f"{spread(kept.negatives)} % of the negatives, where its own decision rejects "
+            f"{percent(own.negatives.value)} %. "
+        )
     if not broken:
         return said + "There was nothing to try the promise out on."
     return said + (
-        f"Over drawn calibrations that promise breaks in {percent(broken['guaranteed'])} % "
+        f"Over drawn calibrations that promise breaks in {percent(broken['guaranteed', rate])} % "
         f"({percent(delta)} % are allowed), a threshold without correction in "
-        f"{percent(broken['plain'])} %."
+        f"{percent(broken['plain', rate])} %."
     )
 
 

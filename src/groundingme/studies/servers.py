@@ -12,6 +12,7 @@ A file of them, in TOML:
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from groundingme.queueing import (
 )
 from groundingme.schema import Generation
 from groundingme.store import RunFolder
+from groundingme.studies.study import Setting
 
 DRAWS = 4000
 """Requests that a prediction is simulated with."""
@@ -51,6 +53,16 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     base_url: str = ""
     dollars_per_hour: float | None = None
     gpus: int = 1
+
+    @property
+    def where(self) -> dict[str, str]:
+        """Arguments of `evaluate` that say where it is."""
+        return {"base_url": self.base_url} if self.base_url else {}
+
+    @property
+    def an_hour(self) -> float:
+        """Dollars; NaN where that is not known."""
+        return math.nan if self.dollars_per_hour is None else self.dollars_per_hour
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,6 +86,16 @@ def read_servers(path: Path) -> list[Profile]:
     if not names or len(set(names)) < len(names):
         raise UsageError(f"expected servers of different names in {path}, got {names}")
     return found
+
+
+def profiles_of(setting: Setting) -> list[Profile]:
+    """Those of the file that the option `servers` names, or the models where they are."""
+    if not (path := setting.knobs["servers"]):
+        return [Profile(name=name, model=name) for name in setting.labels]
+    return [
+        msgspec.structs.replace(one, model=one.model or setting.labels[0])
+        for one in read_servers(Path(path))
+    ]
 
 
 def response_times(path: Path, in_flight: int) -> Measured:
@@ -137,6 +159,35 @@ def held_out(points: list[Measured], at: int, *, seed: int = 0) -> Prediction | 
     return predicted(server, levels[at], seed=seed)
 
 
+MEASURES = ("mean", "p95")
+"""Fields of a prediction."""
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One level as it was measured, and as the other levels predict it.
+
+    Attributes:
+        level: Requests in flight.
+        replies: That were measured.
+        seen: As measured.
+        guess: As predicted; None for the lowest and the highest level.
+    """
+
+    level: int
+    replies: int
+    seen: Prediction
+    guess: Prediction | None
+
+    def figures(self, key: str) -> tuple[float, float]:
+        """One of `MEASURES`, as measured and as predicted; NaN where it is not predicted."""
+        return getattr(self.seen, key), getattr(self.guess, key, math.nan)
+
+    def off(self, key: str) -> float:
+        """Relative error of a prediction; NaN where there is none."""
+        seen, guess = self.figures(key)
+        return guess / seen - 1
+
+
 class Fit(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A server as it was measured, and as the queue that explains it.
 
@@ -154,6 +205,14 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def open_ended(self) -> bool:
         """Whether no limit was seen, so that the server may take more at once than is shown."""
         return self.server.slots >= max(one.in_flight for one in self.points)
+
+    def checks(self, seed: int) -> list[Check]:
+        """Every level against what the other levels predict for it."""
+        return [
+            Check(level=one.in_flight, replies=len(one.seconds), seen=measured(one),
+                  guess=held_out(self.points, at, seed=seed))
+            for at, one in enumerate(self.points)
+        ]  # fmt: skip
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,8 +240,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def dollars(self) -> float:
         """An hour of them; NaN where that is not known."""
-        each = self.profile.dollars_per_hour
-        return float("nan") if each is None or not self.servers else self.servers * each
+        return self.servers * self.profile.an_hour if self.servers else math.nan
 
 
 def load_of(fit: Fit, n: int, per_hour: float, p95: float) -> Load:

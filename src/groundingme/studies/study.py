@@ -16,6 +16,20 @@ from groundingme.errors import UsageError
 from groundingme.models import Model
 from groundingme.report.svg import Axis, Span
 from groundingme.result import Result
+from groundingme.schema import Sample
+
+AS_IT_IS = "as it is"
+"""Name of the condition in which nothing is changed."""
+
+
+def label(model: str | Model) -> str:
+    """Name of a model, however it was given."""
+    return model if isinstance(model, str) else model.name
+
+
+def subtask(sample: Sample) -> str:
+    """Name of a sample's subtask, such as `Spatial/Counting`; "" where none is named."""
+    return f"{sample.subtask_l1}/{sample.subtask_l2}".strip("/")
 
 
 class Knob(msgspec.Struct, frozen=True):
@@ -78,6 +92,15 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         """Folder of the run folders."""
         return self.folder / "runs"
 
+    @property
+    def labels(self) -> list[str]:
+        """Names of the models."""
+        return [label(one) for one in self.models]
+
+    def listed(self, knob: str) -> list[str]:
+        """What an option names, with commas between."""
+        return [one.strip() for one in str(self.knobs[knob]).split(",") if one.strip()]
+
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
     """One run that a study needs.
@@ -100,7 +123,21 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """Name of the model."""
-        return self.model if isinstance(self.model, str) else self.model.name
+        return label(self.model)
+
+
+def everyone(setting: Setting, data: Mapping[str, Dataset] | None = None) -> list[Condition]:
+    """Every model on every one of these data sets, by the name of the condition.
+
+    Args:
+        setting: Its models, and its first data set as it is where no others are given.
+        data: Others.
+    """
+    return [
+        Condition(name=name, model=model, dataset=dataset)
+        for model in setting.models
+        for name, dataset in ({AS_IT_IS: setting.dataset} if data is None else data).items()
+    ]
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +159,14 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
         """The result of a condition with one reply a sample."""
         assert self.result is not None
         return self.result
+
+
+def by_model(done: Sequence[Done]) -> dict[str, dict[str, Done]]:
+    """The runs of each model by the name of their condition, both in the order of the plan."""
+    found: dict[str, dict[str, Done]] = {}
+    for one in done:
+        found.setdefault(one.condition.label, {})[one.condition.name] = one
+    return found
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):

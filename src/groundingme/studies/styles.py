@@ -9,6 +9,9 @@ import random
 import re
 from collections.abc import Callable
 
+import msgspec
+
+from groundingme.schema import Sample
 from groundingme.studies.mirroring import QUOTED
 
 _FILLER = re.compile(
@@ -89,3 +92,9 @@ STYLES: dict[str, Callable[[str, random.Random], str]] = {
     "noisy": noisy,
 }
 """By name; each takes a description and a source of chance."""
+
+
+def styled(sample: Sample, name: str, seed: int) -> Sample:
+    """The sample in the style of this name."""
+    rng = random.Random(f"{seed}:{sample.id}:{name}")
+    return msgspec.structs.replace(sample, description=STYLES[name](sample.description, rng))

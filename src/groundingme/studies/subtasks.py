@@ -10,8 +10,10 @@ import numpy as np
 from groundingme.report import papertables
 from groundingme.report.svg import Axis, Span
 from groundingme.stats import Floats
-from groundingme.studies import STUDIES, subsets
-from groundingme.studies.estimates import percent
+from groundingme.studies import STUDIES, items, subsets
+from groundingme.studies.counts import Counts, counted, published
+from groundingme.studies.estimates import Bools, in_percent
+from groundingme.studies.figures import lines
 from groundingme.studies.study import (
     Condition,
     Done,
@@ -21,6 +23,7 @@ from groundingme.studies.study import (
     Setting,
     Study,
     Table,
+    everyone,
 )
 
 LEAST = (1.0, 0.95, 0.9)
@@ -29,24 +32,20 @@ LEAST = (1.0, 0.95, 0.9)
 
 def plan(setting: Setting) -> Sequence[Condition]:
     """Every model once; none where the published figures are studied."""
-    if setting.knobs["published"]:
-        return []
-    return [
-        Condition(name="as it is", model=model, dataset=setting.dataset) for model in setting.models
-    ]
+    return [] if setting.knobs["published"] else everyone(setting)
 
 
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     """Subsets, leave-one-out, item response and correlation of one table of counts."""
     from_paper = bool(setting.knobs["published"])
-    counts = subsets.published() if from_paper else subsets.counted(done)
+    counts = published() if from_paper else counted(done)
     hits, trials, pairs = counts.hits, counts.trials, counts.pairs
     masks = subsets.subsets(len(trials), setting.seed)
     shares = subsets.kept(subsets.scores(hits, trials, masks), pairs)
-    correlation = subsets.rank_correlation(hits / trials)
-    fit = subsets.item_response(hits, trials)
+    correlation = items.rank_correlation(hits / trials)
+    fit = items.item_response(hits, trials)
     spared = subsets.nested(hits, trials, pairs)
-    chosen = [_chosen(counts, masks, shares, least) for least in LEAST] if len(pairs) else []
+    chosen = [subsets.choose(hits, trials, masks, pairs, least) for least in LEAST if len(pairs)]
     notes = [
         "A ranking is kept in the pairs of models that "
         + ("differ in the total." if from_paper else "the paired test tells apart.")
@@ -66,7 +65,10 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
             Table(title="The smallest subsets that keep the ranking",
                   columns=["pairs kept, at least", "subtasks", "samples", "pairs kept",
                            "pairs with a model that it was not chosen on", "which"],
-                  rows=[one[0] for one in chosen],
+                  rows=[[f"{100 * one.least:g} %", len(one.which), one.samples,
+                         in_percent(one.kept), in_percent(one.held_out),
+                         ", ".join(_names(counts, one))]
+                        for one in chosen],
                   note="Of several as small, the one with the fewest samples."),
             Table(title="Subtasks spared one after another",
                   columns=["left out", "subtasks left", "samples left", "pairs kept"],
@@ -75,7 +77,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
         ],
         figures=[_figure(masks, shares, spared)] if len(pairs) else [],
         values={
-            "smallest": {f"{one[1]:g}": one[2] for one in chosen},
+            "smallest": {f"{one.least:g}": _names(counts, one) for one in chosen},
             "slope": dict(zip(counts.subtasks, fit.slope.tolist(), strict=True)),
             "ability": dict(zip(counts.models, fit.ability.tolist(), strict=True)),
             "spared": [counts.subtasks[at] for at, _ in spared],
@@ -85,19 +87,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     )  # fmt: skip
 
 
-def _chosen(
-    counts: subsets.Counts, masks: subsets.Bools, shares: Floats, least: float
-) -> tuple[list[object], float, list[str]]:
-    row = subsets.smallest(shares, masks, counts.trials, least)
-    which = subsets.names(masks[row], counts.subtasks)
-    out = subsets.held_out(counts.hits, counts.trials, masks, counts.pairs, least)
-    cells = [f"{100 * least:g} %", len(which), int(masks[row] @ counts.trials),
-             f"{percent(float(shares[row]))} %", f"{percent(out)} %" if out == out else "–",
-             ", ".join(which)]  # fmt: skip
-    return cells, least, which
-
-
-def _added(counts: subsets.Counts) -> Table:
+def _added(counts: Counts) -> Table:
     hits, trials = counts.hits, counts.trials
     count = len(trials)
     whole = ~np.eye(count, dtype=bool) if count > 1 else np.ones((1, 1), bool)
@@ -107,9 +97,9 @@ def _added(counts: subsets.Counts) -> Table:
     for at, name in enumerate(counts.subtasks):
         most = max(range(len(counts.models)), key=lambda m: abs(counts.changes[at][m].value or 0))
         rows.append([
-            name, int(trials[at]), f"{percent(float((hits[:, at] / trials[at]).mean()))} %",
+            name, int(trials[at]), in_percent(float((hits[:, at] / trials[at]).mean())),
             counts.changes[at][most], counts.models[most],
-            f"{percent(float(without[at]))} %", f"{percent(float(alone[at]))} %",
+            in_percent(float(without[at])), in_percent(float(alone[at])),
         ])  # fmt: skip
     return Table(
         title="What each subtask adds",
@@ -119,15 +109,15 @@ def _added(counts: subsets.Counts) -> Table:
     )  # fmt: skip
 
 
-def _separation(counts: subsets.Counts, fit: subsets.Items, correlation: Floats) -> Table:
-    signal = subsets.signal(counts.hits, counts.trials)
+def _separation(counts: Counts, fit: items.Items, correlation: Floats) -> Table:
+    signal = items.signal(counts.hits, counts.trials)
     rows = []
     for at, name in enumerate(counts.subtasks):
         others = [n for n in range(len(signal)) if n != at and not math.isnan(correlation[at, n])]
         near = max(others, key=lambda n: correlation[at, n], default=None)
         alike = "–" if near is None else f"{counts.subtasks[near]} {correlation[at, near]:.2f}"
         rows.append([name, float(fit.slope[at]), float(fit.easiness[at]),
-                     f"{percent(float(signal[at]))} %", alike])  # fmt: skip
+                     in_percent(float(signal[at])), alike])  # fmt: skip
     return Table(
         title="Which subtasks separate the models",
         columns=["subtask", "separation", "easiness", "signal", "most alike"],
@@ -139,15 +129,19 @@ def _separation(counts: subsets.Counts, fit: subsets.Items, correlation: Floats)
     )
 
 
-def _nested_rows(counts: subsets.Counts, spared: Sequence[tuple[int, float]]) -> list[list[object]]:
+def _names(counts: Counts, choice: subsets.Choice) -> list[str]:
+    return [counts.subtasks[at] for at in choice.which]
+
+
+def _nested_rows(counts: Counts, spared: Sequence[tuple[int, float]]) -> list[list[object]]:
     left, samples, rows = len(counts.subtasks), int(counts.trials.sum()), []
     for at, share in spared:
         left, samples = left - 1, samples - int(counts.trials[at])
-        rows.append([counts.subtasks[at], left, samples, f"{percent(share)} %"])
+        rows.append([counts.subtasks[at], left, samples, in_percent(share)])
     return rows
 
 
-def _matrix(counts: subsets.Counts, correlation: Floats) -> Table:
+def _matrix(counts: Counts, correlation: Floats) -> Table:
     numbers = [str(at) for at in range(1, len(counts.subtasks) + 1)]
     return Table(
         title="Rank correlation of the subtasks over the models",
@@ -161,35 +155,34 @@ def _matrix(counts: subsets.Counts, correlation: Floats) -> Table:
     )
 
 
-def _figure(masks: subsets.Bools, shares: Floats, spared: Sequence[tuple[int, float]]) -> Lines:
-    sizes, count = masks.sum(axis=1), masks.shape[1]
-    best, drawn = [], []
-    for size in sorted(set(sizes.tolist())):
-        of = shares[sizes == size]
-        best.append((float(size), Span(100 * float(of.max()))))
+def _figure(masks: Bools, shares: Floats, spared: Sequence[tuple[int, float]]) -> Lines:
+    best, drawn, count = {}, {}, masks.shape[1]
+    for size, of in subsets.by_size(masks, shares).items():
+        best[size] = Span(float(of.max()))
         low, middle, high = (float(q) for q in np.quantile(of, (0.05, 0.5, 0.95)))
-        drawn.append((float(size), Span(100 * middle, 100 * low, 100 * high)))
-    steps = [(float(count - 1 - at), Span(100 * one)) for at, (_, one) in enumerate(spared)][::-1]
+        drawn[size] = Span(middle, low, high)
+    steps = {count - 1 - at: Span(one) for at, (_, one) in enumerate(spared)}
     low = min(float(one) for one in shares)
     floor = 20 * int(5 * low)
     ticks = tuple(range(1, count + 1)) if count <= 12 else (1, count // 2, count)
-    series = {"the best subset of that size": best, "spared one after another": steps,
+    series = {"the best subset of that size": best,
+              "spared one after another": dict(sorted(steps.items())),
               "all subsets: median, 5 to 95 %": drawn}  # fmt: skip
-    return Lines(
-        title="How much of the ranking fewer subtasks keep",
-        text="Pairs of models in the order of the whole data set, against the number of subtasks.",
-        series={name: points for name, points in series.items() if points},
-        x=Axis(low=0.5, high=count + 0.5, ticks=ticks, title="subtasks"),
-        y=Axis(low=floor, high=100, ticks=range(floor, 101, 20 if floor < 60 else 10),
-               title="pairs kept, %"),
+    return lines(
+        "How much of the ranking fewer subtasks keep",
+        "Pairs of models in the order of the whole data set, against the number of subtasks.",
+        {name: line for name, line in series.items() if line},
+        Axis(low=0.5, high=count + 0.5, ticks=ticks, title="subtasks"),
+        Axis(low=floor, high=100, ticks=range(floor, 101, 20 if floor < 60 else 10),
+             title="pairs kept, %"),
     )  # fmt: skip
 
 
 def _finding(
-    counts: subsets.Counts,
-    chosen: Sequence[tuple[list[object], float, list[str]]],
+    counts: Counts,
+    chosen: Sequence[subsets.Choice],
     correlation: Floats,
-    fit: subsets.Items,
+    fit: items.Items,
 ) -> str:
     count = len(counts.subtasks)
     if not chosen:
@@ -199,12 +192,12 @@ def _finding(
             "ranking to keep."
         )  # fmt: skip
     else:
-        cells, _, which = chosen[0]
+        all_of = chosen[0]
         first = (
-            f"{len(which)} of {count} subtasks ({cells[2]} of {int(counts.trials.sum())} samples: "
-            f"{', '.join(which)}) keep all {len(counts.pairs)} pairs of the ranking of "
-            f"{len(counts.models)} models; chosen without a model, they order {cells[4]} of its "
-            "pairs."
+            f"{len(all_of.which)} of {count} subtasks ({all_of.samples} of "
+            f"{int(counts.trials.sum())} samples: {', '.join(_names(counts, all_of))}) keep all "
+            f"{len(counts.pairs)} pairs of the ranking of {len(counts.models)} models; chosen "
+            f"without a model, they order {in_percent(all_of.held_out)} of its pairs."
         )
     upper = [(a, b) for a in range(count) for b in range(a) if not math.isnan(correlation[a, b])]
     alike = "Too few models to say which subtasks rank them alike"

@@ -1,9 +1,7 @@
 """Changes of a question whose effect on the answer is known: of the picture, the words, or both.
 
-A changed picture is a `View` of the old one: which part of it is shown, where, and whether it is
-mirrored. So one function makes every picture and one maps every answer back. What a change would do
-to a description decides whether it applies: a crop may take away "the largest" or "the lamp beside
-it", and then nothing is known of the answer.
+What a change would do to a description decides whether it applies: a crop may take away "the
+largest" or "the lamp beside it", and then nothing is known of the answer.
 """
 
 from __future__ import annotations
@@ -12,24 +10,19 @@ import functools
 import math
 import random
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from groundingme import images
-from groundingme.errors import ImageError
+from groundingme.datasets import Dataset
 from groundingme.schema import Box, Sample
-from groundingme.studies.changing import Picture
+from groundingme.studies.changing import changed
 from groundingme.studies.inpainting import removed
 from groundingme.studies.mirroring import mirrored
 from groundingme.studies.rewording import reworded
-
-if TYPE_CHECKING:
-    from PIL import Image
+from groundingme.studies.views import View, seen, sized, whole
 
 SCALE, KEPT, PADDING, QUALITY = 0.7, 0.7, 0.25, 30
-GREY = (128, 128, 128)
 LEAST_STRIP, LARGEST_THING = 0.25, 0.5
 """Smallest share of the picture that may be left, and largest that may be filled."""
 
@@ -59,66 +52,6 @@ _BESIDE = re.compile(
 """Its place beside others."""
 
 
-class View(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a picture is shown.
-
-    Attributes:
-        window: Part of the old picture, in its pixels.
-        place: Where that part lies in the new one, in its pixels.
-        size: Width and height of the new one.
-        mirrored: Whether the part is mirrored, left to right.
-        gone: Whether what the description means was taken away: it must be rejected.
-    """
-
-    window: Box
-    place: Box
-    size: tuple[int, int]
-    mirrored: bool = False
-    gone: bool = False
-
-    def forward(self, box: Box) -> Box:
-        """A box of the old picture in the new one."""
-        return _mapped(box, self.window, self.place, self.mirrored)
-
-    def back(self, box: Box) -> Box:
-        """A box of the new picture in the old one."""
-        return _mapped(box, self.place, self.window, self.mirrored)
-
-    def draw(self, picture: Image.Image) -> Image.Image:
-        """The new picture."""
-        from PIL import Image
-
-        x1, y1, x2, y2 = map(round, self.place)
-        left, top, right, bottom = map(round, self.window)
-        part = picture.crop((left, top, right, bottom))
-        if self.mirrored:
-            part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if part.size != (x2 - x1, y2 - y1):
-            part = part.resize((x2 - x1, y2 - y1), Image.Resampling.LANCZOS)
-        if part.size == self.size:
-            return part
-        sheet = Image.new("RGB", self.size, GREY)
-        sheet.paste(part, (x1, y1))
-        return sheet
-
-
-def _mapped(box: Box, a: Box, b: Box, mirror: bool) -> Box:
-    sx, sy = (b[2] - b[0]) / (a[2] - a[0]), (b[3] - b[1]) / (a[3] - a[1])
-    xs = [b[0] + sx * (x - a[0]) for x in (box[0], box[2])]
-    if mirror:
-        xs = [b[0] + b[2] - x for x in reversed(xs)]
-    return (xs[0], b[1] + sy * (box[1] - a[1]), xs[1], b[1] + sy * (box[3] - a[1]))
-
-
-def clipped(box: Box, window: Box) -> Box | None:
-    """The part of a box inside a window; None where half of it or more lies outside."""
-    x1, y1 = max(box[0], window[0]), max(box[1], window[1])
-    x2, y2 = min(box[2], window[2]), min(box[3], window[3])
-    whole = (box[2] - box[0]) * (box[3] - box[1])
-    inside = max(0.0, x2 - x1) * max(0.0, y2 - y1)
-    return (x1, y1, x2, y2) if inside > 0.5 * whole else None
-
-
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One change.
 
@@ -137,44 +70,24 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     boxed: bool = False
     text: str
 
+    def applied(
+        self, dataset: Dataset, boxes: Mapping[str, Box | None], seed: int, mark: str = ""
+    ) -> Dataset:
+        """The samples that it applies to, changed.
 
-def sized(sample: Sample) -> Sample | None:
-    """The sample with the size of its picture; None where it has none that can be read."""
-    if sample.image is None:
-        return None
-    if sample.width and sample.height:
-        return sample
-    try:
-        found = images.probe(sample.image.read(), whole=False)
-    except ImageError:
-        return None
-    return msgspec.structs.replace(sample, width=found.width, height=found.height)
+        Args:
+            dataset: All samples.
+            boxes: By id, what is kept or taken away.
+            seed: Of the dice.
+            mark: Behind the change's own, where the boxes are others.
+        """
 
+        def made(sample: Sample) -> Sample | None:
+            dice = random.Random(f"{seed}:{self.mark}:{sample.id}")
+            with_size = sized(sample)
+            return with_size and self.make(with_size, boxes[sample.id], dice)
 
-def view_of(sample: Sample) -> View | None:
-    """How the picture of a changed sample was made; None where it is the old one."""
-    return sample.extra.get("view")
-
-
-def _seen(
-    sample: Sample, view: View, draw: Callable[[Image.Image], Image.Image] | None = None, **new: Any
-) -> Sample:
-    assert sample.image is not None
-    target = None if view.gone or not sample.target else view.forward(sample.target)
-    return msgspec.structs.replace(
-        sample,
-        image=Picture(sample.image, draw or view.draw, quality=new.pop("quality", None)),
-        target=target,
-        width=view.size[0],
-        height=view.size[1],
-        extra={**sample.extra, "view": view},
-        **new,
-    )
-
-
-def _whole(sample: Sample, **new: Any) -> View:
-    frame = (0.0, 0.0, float(sample.width), float(sample.height))
-    return View(**({"window": frame, "place": frame, "size": (sample.width, sample.height)} | new))
+        return changed(dataset, f"{self.mark}{mark}" + (f"-{seed}" if self.boxed else ""), made)
 
 
 def _again(sample: Sample, box: Box | None, rng: random.Random) -> Sample | None:
@@ -188,12 +101,12 @@ def _reworded(sample: Sample, box: Box | None, rng: random.Random) -> Sample | N
 
 def _flipped(sample: Sample, box: Box | None, rng: random.Random) -> Sample | None:
     said = None if sample.subtask_l2 == "Text" else mirrored(sample.description)
-    return None if said is None else _seen(sample, _whole(sample, mirrored=True), description=said)
+    return None if said is None else seen(sample, whole(sample, mirrored=True), description=said)
 
 
 def _scaled(sample: Sample, box: Box | None, rng: random.Random) -> Sample | None:
     w, h = max(1, round(SCALE * sample.width)), max(1, round(SCALE * sample.height))
-    return _seen(sample, _whole(sample, place=(0.0, 0.0, float(w), float(h)), size=(w, h)))
+    return seen(sample, whole(sample, place=(0.0, 0.0, float(w), float(h)), size=(w, h)))
 
 
 def _padded(sample: Sample, box: Box | None, rng: random.Random) -> Sample | None:
@@ -202,18 +115,18 @@ def _padded(sample: Sample, box: Box | None, rng: random.Random) -> Sample | Non
     w, h = sample.width, sample.height
     x, y = round(PADDING * w), round(PADDING * h)
     place = (float(x), float(y), float(x + w), float(y + h))
-    return _seen(sample, _whole(sample, place=place, size=(x + w, y + h)))
+    return seen(sample, whole(sample, place=place, size=(x + w, y + h)))
 
 
 def _recompressed(sample: Sample, box: Box | None, rng: random.Random) -> Sample | None:
-    return _seen(sample, _whole(sample), quality=QUALITY)
+    return seen(sample, whole(sample), quality=QUALITY)
 
 
 def _cut(sample: Sample, window: tuple[int, int, int, int], *, gone: bool = False) -> Sample:
     x1, y1, x2, y2 = map(float, window)
     size = (window[2] - window[0], window[3] - window[1])
     view = View(window=(x1, y1, x2, y2), place=(0.0, 0.0, x2 - x1, y2 - y1), size=size, gone=gone)
-    return _seen(sample, view)
+    return seen(sample, view)
 
 
 def _cropped(sample: Sample, box: Box | None, rng: random.Random) -> Sample | None:
@@ -268,8 +181,8 @@ def _removed(sample: Sample, box: Box | None, rng: random.Random) -> Sample | No
     assert box is not None
     if (box[2] - box[0]) * (box[3] - box[1]) > LARGEST_THING * sample.width * sample.height:
         return None
-    view = _whole(sample, gone=True)
-    return _seen(sample, view, functools.partial(removed, box=box))
+    view = whole(sample, gone=True)
+    return seen(sample, view, functools.partial(removed, box=box))
 
 
 CHANGES = (

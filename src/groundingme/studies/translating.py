@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ from groundingme.datasets import Dataset
 from groundingme.errors import UsageError
 from groundingme.schema import Generation, Sample
 from groundingme.store import write_atomically
+from groundingme.studies.changing import changed, only
+from groundingme.studies.study import Knob, Setting
 
 FILE = "translations.jsonl"
+IN = "in "
+"""Before a language in the name of a condition."""
 LANGUAGES = {
     "de": "German", "fr": "French", "es": "Spanish", "pt": "Portuguese", "ru": "Russian",
     "zh": "Chinese", "ja": "Japanese", "ar": "Arabic", "hi": "Hindi", "sw": "Swahili",
@@ -77,12 +82,6 @@ def read_translations(path: Path) -> list[Translation]:
             f'expected {{"id": ..., "language": ..., "text": ...}} a line in {path}, got: {error}'
         ) from None
     return found
-
-
-def keep(folder: Path, translations: Sequence[Translation]) -> None:
-    """Writes them into a study's folder."""
-    lines = b"".join(msgspec.json.encode(one) + b"\n" for one in translations)
-    write_atomically(folder / FILE, lines)
 
 
 def alike(one: str, other: str) -> float:
@@ -170,17 +169,68 @@ def _said(one: Generation) -> str:
     return " ".join(lines).strip("`")
 
 
-def in_language(
-    dataset: Dataset, translations: Sequence[Translation], language: str
-) -> dict[str, Sample]:
-    """The samples of which there is a translation of use, by id, with its words."""
-    said = {
-        one.id: one.text
-        for one in translations
-        if one.language == language and not one.problem and one.text.strip()
-    }
-    return {
-        one.id: msgspec.structs.replace(one, description=said[one.id])
-        for one in dataset
-        if one.id in said and not one.problem
-    }
+def in_languages(dataset: Dataset, translations: Sequence[Translation]) -> dict[str, Dataset]:
+    """The samples of which there is a translation of use, by the language they are in."""
+    found = {}
+    for language in dict.fromkeys(one.language for one in translations):
+        said = {
+            one.id: one.text
+            for one in translations
+            if one.language == language and not one.problem and one.text.strip()
+        }
+        known = only(dataset, {one.id for one in dataset if one.id in said and not one.problem})
+        if len(known):
+            found[f"{IN}{language}"] = changed(known, language, partial(_in_words, said=said))
+    return found
+
+
+def _in_words(sample: Sample, said: Mapping[str, str]) -> Sample:
+    return msgspec.structs.replace(sample, description=said[sample.id])
+
+
+def losses(folder: Path) -> list[list[object]]:
+    """Of each language how many of a study's translations are used, and why others are not."""
+    by_language: dict[str, list[str]] = {}
+    for one in read_translations(folder / FILE):
+        by_language.setdefault(one.language, []).append(one.problem)
+    rows: list[list[object]] = []
+    for language, problems in by_language.items():
+        why = Counter(one for one in problems if one)
+        told = ", ".join(f"{count} {name}" for name, count in why.most_common())
+        rows.append([language, len(problems) - why.total(), why.total(), told])
+    return rows
+
+
+KNOBS = (
+    Knob("translations", "", "JSONL of id, language and text"),
+    Knob("translator", "", "PROVIDER/NAME that translates; none by default"),
+    Knob("translator-url", "", "address of its server; that of the models by default"),
+    Knob("translator-price", "", "PROMPT,COMPLETION in dollars per million tokens"),
+    Knob("checker", "", "PROVIDER/NAME at the same address that translates back; the "
+         "translator by default"),
+    Knob("languages", ",".join(LANGUAGES), "that the translator translates into"),
+    Knob("back", 0.5, "share of words that the way back must bring, small words apart"),
+)  # fmt: skip
+"""Options of a study that has descriptions translated."""
+
+
+def asked(setting: Setting, budget: float | None) -> dict[str, Dataset]:
+    """The data in the languages that a model is asked to translate into; all of it is kept.
+
+    Args:
+        setting: With `KNOBS`, of which `translator` is named.
+        budget: Dollars that it may cost; None for no limit.
+    """
+    knobs, asking = setting.knobs, setting.asking
+    url = knobs["translator-url"] or asking.get("base_url", "")
+    translator = Asked(model=knobs["translator"], base_url=url, price=knobs["translator-price"],
+                       concurrency=asking.get("concurrency"))  # fmt: skip
+    checker = translator
+    if knobs["checker"]:
+        checker = msgspec.structs.replace(translator, model=knobs["checker"])
+    context = Context(folder=setting.folder / "translator", seed=setting.seed, budget=budget)
+    names, least = setting.listed("languages"), float(knobs["back"])
+    found = translated(setting.dataset, names, translator, checker, context, least)
+    lines = b"".join(msgspec.json.encode(one) + b"\n" for one in found)
+    write_atomically(setting.folder / FILE, lines)
+    return in_languages(setting.dataset, found)

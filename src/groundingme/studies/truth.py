@@ -14,8 +14,12 @@ from groundingme.build.records import Detections
 from groundingme.build.suppress import POLICIES, suppress
 from groundingme.errors import UsageError
 from groundingme.geometry import Boxes, iou, iou_matrix
+from groundingme.report.svg import Span
 from groundingme.result import Result
 from groundingme.schema import Sample
+from groundingme.studies import subsets
+from groundingme.studies.estimates import Bools, better, images, share
+from groundingme.studies.study import Done
 
 SAME = 0.5
 """Least IoU with the true box at which another box is one of the same thing."""
@@ -132,12 +136,16 @@ def _kept(found: Detections, policy: str, limit: float) -> Boxes:
     return found.boxes[keep]
 
 
+KINDS = ("another box", "a box where nothing should match", "nothing where one should")
+"""What models agree on against the truth."""
+
+
 class Doubt(NamedTuple):
     """A sample of which models agree on something else than the truth.
 
     Attributes:
         sample: Index of the sample.
-        kind: `another box`, `a box where nothing should match`, or `nothing where one should`.
+        kind: Of `KINDS`.
         models: How many agree.
         box: The box that they agree on, the first model's of them; NaN where they reject.
         overlap: Its IoU with the true box; 0 where there is none.
@@ -167,11 +175,44 @@ def doubts(results: Sequence[Result], threshold: float) -> list[Doubt]:
         most = int(agree[lead].sum())
         overlap = float(iou(boxes[lead, at][None], truth[at][None])[0])
         if most >= enough and (negative or overlap < threshold):
-            kind = "a box where nothing should match" if negative else "another box"
+            kind = KINDS[1] if negative else KINDS[0]
             found.append(Doubt(at, kind, most, boxes[lead, at], overlap))
         elif not negative and rejected[:, at].sum() >= enough:
             nothing = np.full(4, np.nan)
-            found.append(
-                Doubt(at, "nothing where one should", int(rejected[:, at].sum()), nothing, 0.0)
-            )
+            found.append(Doubt(at, KINDS[2], int(rejected[:, at].sum()), nothing, 0.0))
     return found
+
+
+class Scale:
+    """Scores of all models under one truth after another.
+
+    Args:
+        done: The runs.
+    """
+
+    def __init__(self, done: Sequence[Done]) -> None:
+        self.done, self.names = done, [one.condition.label for one in done]
+        self.samples = done[0].scored.samples
+        self.targets = targets(self.samples)
+        self.clusters = images(self.samples)
+        self.pairs = np.argwhere(better(self.hits(self.targets, 0.5), self.clusters))
+
+    def hits(self, boxes: Boxes, threshold: float) -> Bools:
+        """Shape `(M, N)`."""
+        return np.array([hits(one.scored, boxes, threshold) for one in self.done])
+
+    def spans(self, boxes: Boxes, threshold: float) -> dict[str, Span]:
+        """Share right of each model."""
+        hits = self.hits(boxes, threshold)
+        return {name: share(row, self.clusters) for name, row in zip(self.names, hits, strict=True)}
+
+    def there(self, boxes: Boxes) -> float:
+        """Share of the positives that have a box; NaN without any."""
+        positive = ~np.isnan(self.targets).any(axis=1)
+        found = np.asarray(~np.isnan(boxes[positive]).any(axis=1))
+        return float(found.mean()) if len(found) else np.nan
+
+    def kept(self, boxes: Boxes, threshold: float) -> float:
+        """Share of the clear pairs of models that are in the same order; NaN without any."""
+        scores = self.hits(boxes, threshold).mean(axis=1)[None]
+        return float(subsets.kept(scores, self.pairs)[0])

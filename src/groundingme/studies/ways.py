@@ -18,12 +18,17 @@ from groundingme.geometry import coord_format
 from groundingme.models import Model
 from groundingme.models.posed import Posed
 from groundingme.parsing import answer_of
+from groundingme.report.svg import Span
 from groundingme.result import Result
 from groundingme.schema import Generation
+from groundingme.studies.estimates import Answers, Bools, Gain, corrected, gain, share
+from groundingme.studies.study import Done, by_model
 
 REFERENCE = "unified"
 """The unified prompt as the model's family is asked; every way is compared with it."""
 POINTS = "points"
+FORMATS = {"abs": "pixels", "n1000": "0-1000", "n1": "0-1", "abs-yxyx": "pixels, y first"}
+"""What people call the formats that are asked for."""
 
 _NUMBER = r"-?\d{1,12}(?:\.\d{1,12})?"
 _POINT = re.compile(
@@ -130,3 +135,78 @@ def read_as(result: Result, formats: Sequence[str]) -> Mapping[str, NDArray[np.b
         scores = protocols.score(result.samples, result.generations, protocol="strict", coords=name)
         found[name] = np.asarray(scores.ious >= 0.5)[positive]
     return found
+
+
+class Asked(msgspec.Struct, frozen=True, eq=False):
+    """One model asked in one way.
+
+    Attributes:
+        way: Which.
+        said: What it answered.
+        hits: Shape `(N,)`: right at IoU 0.5, or with points the point lies in the true box.
+        rejections: Shape `(N,)`.
+        against: Gain over the reference on the same measure, p after Holm's correction over all
+            ways of the model; None for the reference itself.
+    """
+
+    way: Way
+    said: Answers
+    hits: Bools
+    rejections: Bools
+    against: Gain | None = None
+
+    @property
+    def gained(self) -> Span | str:
+        """Cell of `against`."""
+        return self.against.span if self.against else "–"
+
+    @property
+    def worse(self) -> bool:
+        """Whether it is clearly worse than the reference."""
+        return self.against is not None and self.against.worse
+
+
+def asked(chosen: Sequence[Way], done: Sequence[Done]) -> dict[str, list[Asked]]:
+    """Every way of each model, the reference first.
+
+    Args:
+        chosen: The reference, and others.
+        done: Every model in each of them.
+    """
+    found = {}
+    for model, mine in by_model(done).items():
+        rows, gains = [], {}
+        first = Answers(mine[REFERENCE])
+        for way in chosen:
+            one = Answers(mine[way.name])
+            hits, rejections, before = one.right, one.rejected, first.right
+            if way.schema == POINTS:
+                hits, rejections = pointed(one.result, one.result.run.coords)
+                before = np.asarray(first.result.scores.centers, bool)
+            rows.append(Asked(way, one, hits, rejections))
+            if way.kind:
+                gains[way.name] = gain(before, hits, first.clusters)
+        gains = corrected(gains)
+        found[model] = [
+            msgspec.structs.replace(one, against=gains.get(one.way.name)) for one in rows
+        ]
+    return found
+
+
+def reading(one: Asked) -> tuple[str, Span, Span, str]:
+    """In which format the boxes of positives are right most often.
+
+    Args:
+        one: Asked for a format.
+
+    Returns:
+        That format, a key of `FORMATS`; the share right as asked, and the share right in that
+        format; and its name where the model clearly wrote that instead, else "".
+    """
+    said, coords = one.said, one.way.coords
+    keys = said.clusters[~said.negative]
+    readings = read_as(said.result, list(FORMATS))
+    best = max(FORMATS, key=lambda name: (readings[name].sum(), name == coords))
+    clear = gain(readings[coords], readings[best], keys).clear
+    instead = FORMATS[best] if best != coords and clear else ""
+    return best, share(readings[coords], keys), share(readings[best], keys), instead

@@ -14,12 +14,10 @@ from groundingme.report.svg import Span
 from groundingme.scale import rulings
 from groundingme.scale.rulings import NEITHER, ONE, OTHER, Bools, Pairs, Ruling, Spent, Verdicts
 from groundingme.scale.selection import SampleRun
-from groundingme.studies.estimates import Gain, gain, mean, share
+from groundingme.studies.estimates import Codes, Gain, gain, mean, share
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Of the pairs that a cheap judge decides, handed over to a dear one."""
-
-Codes = NDArray[np.int64]
 
 
 class Worth(msgspec.Struct, frozen=True, kw_only=True):
