@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.perfect import picture, questions
 
@@ -16,9 +18,12 @@ from groundingme.images import BytesImage
 from groundingme.models import Request, load_model
 from groundingme.models.mock import Mock
 from groundingme.schema import Sample
-from groundingme.studies import STUDIES, running
-from groundingme.studies.designs import changed_words
-from groundingme.studies.study import Outcome, Setting
+from groundingme.studies import STUDIES, running, teaching
+from groundingme.studies.designs import changed_words, designs_of
+from groundingme.studies.designs import questions as questions_of
+from groundingme.studies.study import Condition, Done, Outcome, Setting
+from groundingme.studies.taught import RIGHT
+from groundingme.train.grounder.questions import page
 
 STUDY = STUDIES.get("negatives")
 BOX = json.dumps({"bbox_2d": [10, 10, 60, 60]})
@@ -122,6 +127,130 @@ def test_data_of_which_nothing_can_be_made_is_refused(tmp_path: Path) -> None:
             Setting(models=[load_model("baseline/null")], datasets=[made], folder=tmp_path,
                     knobs=knobs),
         )  # fmt: skip
+
+
+# ---- what negatives teach
+
+OWN = list(teaching.OF_KIND)
+
+
+def with_rejections() -> Dataset:
+    found = data(16)
+    more = [
+        msgspec.structs.replace(found[at], id=f"own {kind.lower()}-{at}", target=None,
+                                subtask_l1="Rejection", subtask_l2=kind)
+        for kind in teaching.KINDS for at in range(4)
+    ]  # fmt: skip
+    return Dataset(name="things", source="here", samples=[*found.samples, *more])
+
+
+def learner(lesson: str, seed: int) -> Mock:
+    """Rejects what it was taught; the second training on appearance came to nothing."""
+
+    def reply(request: Request) -> str:
+        taught = {
+            teaching.ALL: request.id.startswith("own"),
+            teaching.BY_RULES: "~" in request.id and "elsewhere" not in request.id,
+            teaching.OTHER: "elsewhere" in request.id,
+        }.get(lesson, request.id.startswith(lesson.replace(":", "")))
+        return NULL if taught and (lesson, seed) != ("own: appearance", 1) else BOX
+
+    return Mock(f"{lesson}-{seed}".replace(" ", "-"), script=reply)
+
+
+def test_figures_of_learners_that_reject_what_they_were_taught(tmp_path: Path) -> None:
+    knobs = {one.name: one.default for one in STUDY.knobs}
+    plain = Mock("plain", script=sees("red"))
+    setting = Setting(models=[plain], datasets=[with_rejections()], folder=tmp_path, knobs=knobs)
+    made, _ = designs_of(setting)
+
+    def then(setting: Setting, done: Sequence[Done]) -> list[Condition]:
+        return [
+            Condition(name=f"{lesson} {seed} {name}", model=learner(lesson, seed), dataset=asked)
+            for seed in range(2)
+            for lesson in teaching.LESSONS
+            for name, asked in questions_of(setting.dataset, made).items()
+        ]
+
+    outcome = running.run(msgspec.structs.replace(STUDY, then=then), setting)
+    taught = outcome.values["taught"]
+    assert list(taught) == list(teaching.LESSONS)
+    for lesson in OWN[1:]:
+        assert {name for name, one in taught[lesson].items() if one.value} == {
+            lesson, RIGHT
+        }  # fmt: skip
+    # One of two trainings: the mean, and an interval that says how little that is.
+    assert taught["own: appearance"]["own: appearance"].value == 0.5
+    assert taught["own: appearance"]["own: appearance"][1:] == (0.0, 1.0)
+    assert all(taught[teaching.ALL][name].value == 1.0 for name in OWN)
+    assert taught[teaching.BY_RULES]["by rules"].value == 1.0
+    assert taught[teaching.BY_RULES]["other image"].value == 0.0
+    assert taught[teaching.UNTOUCHED][RIGHT].value == 1.0
+    assert (
+        "Taught one kind, the small built-in learner rejects 87.5 % of that kind and 0.0 % of the "
+        "data's other kinds; taught all of them, 100.0 % of them" in outcome.finding
+    )
+    assert any("means of 2 trainings" in one for one in outcome.notes)
+
+
+def test_mixtures_differ_in_their_negatives_alone() -> None:
+    kinds = [["", "", "Text", "State", "by rules"][at % 5] for at in range(500)]
+
+    def drawn(name: str, size: int = 61) -> list[tuple[int, str]]:
+        return [(at, kinds[at]) for at in teaching.mixture(kinds, name, size, 3).tolist()]
+
+    counts = Counter(kind for _, kind in drawn("own: text"))
+    assert counts == {"": 31, "Text": 30}
+    text, state, alone = (
+        {at for at, kind in drawn(name) if not kind}
+        for name in ("own: text", "own: state", teaching.POSITIVES)
+    )
+    assert text == state < alone
+    assert len(alone) == 61
+    # Kinds that no scene has leave a smaller mixture; few of a kind come up again.
+    assert Counter(kind for _, kind in drawn(teaching.ALL)) == {"": 31, "Text": 7, "State": 7}
+    assert Counter(kind for _, kind in drawn("by rules", 400)) == {"": 200, "by rules": 200}
+
+
+def test_negatives_for_lessons_are_made_of_the_scenes(tmp_path: Path) -> None:
+    pages = [page("train", number, 6) for number in range(8)]
+    made = teaching.with_negatives(pages, 0)
+    assert made == teaching.with_negatives(pages, 0)
+    added = {"by rules": 0, "other image": 0}
+    for before, after in zip(pages, made, strict=True):
+        true = {one.description for one in before.exercises if one.target >= 0}
+        assert after.exercises[: len(before.exercises)] == before.exercises
+        for one in after.exercises[len(before.exercises) :]:
+            assert (one.target, one.l1) == (-1, "Rejection")
+            assert len(one.marks) == len(before.scene.things)
+            assert one.description not in true
+            added[one.l2] += 1
+    assert added["by rules"] > 8
+    assert 0 < added["other image"] <= 16
+
+
+@pytest.mark.slow
+def test_a_small_training_with_every_design(tmp_path: Path) -> None:
+    for package in ("torch", "onnx", "onnxscript"):
+        pytest.importorskip(package)
+    from click.testing import CliRunner
+
+    from groundingme.cli import main
+
+    command = ["study", "negatives", "builtin/grounder", "--limit", "40", "--out", str(tmp_path),
+               "--quiet", "--json"]  # fmt: skip
+    for knob in ("train=true", "batches=8", "size=64", "pages=50", "drawn=50", "positives=8"):
+        command += ["--set", knob]
+    first = CliRunner().invoke(main, command)
+    assert first.exit_code == 0, first.output
+    taught = json.loads(first.stdout)["values"]["taught"]
+    assert list(taught) == list(teaching.LESSONS)
+    assert taught[teaching.UNTOUCHED]["by rules"]["value"] == 0.0
+    weights = {one: one.stat().st_mtime_ns for one in tmp_path.rglob("match.onnx")}
+    assert len(weights) == len(teaching.LESSONS)
+    again = CliRunner().invoke(main, command)
+    assert json.loads(again.stdout)["values"]["taught"] == taught
+    assert {one: one.stat().st_mtime_ns for one in tmp_path.rglob("match.onnx")} == weights
 
 
 @pytest.mark.slow

@@ -12,10 +12,10 @@ design          where it comes from
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +27,13 @@ from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import DataError
 from groundingme.schema import Sample
 from groundingme.studies.changing import MARK
-from groundingme.studies.estimates import Bools
-from groundingme.text_floor import text_floor
+from groundingme.studies.study import AS_IT_IS, Setting
 
 if TYPE_CHECKING:
     from groundingme.train.negatives import Made
 
 OWN, RULE, OTHER = "own", "rule", "other image"
+BY_RULES = "by rules"
 
 
 class Negative(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,38 +201,32 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         ) from None
 
 
-def as_dataset(dataset: Dataset, name: str, negatives: Iterable[Negative]) -> Dataset:
-    """The negatives as what a condition asks."""
-    samples: Sequence[Sample] = [one.sample for one in negatives]
-    return Dataset(name=f"{dataset.name}{MARK}{name}", source=dataset.source, samples=samples)
+Designs = Mapping[str, Sequence[Negative]]
+"""Negatives by the name of the condition in which they are asked."""
 
 
-def sizes_of(negatives: Sequence[Negative]) -> dict[str, Bools]:
-    """Groups by number and by share of changed words; those of nobody are left out."""
-    words = np.array([one.changed for one in negatives])
-    part = np.array([one.share for one in negatives])
-    groups = {
-        "1 word": words == 1, "2 words": words == 2, "3 words or more": words >= 3,
-        "under 5 % of the words": (part > 0) & (part < 0.05),
-        "5 to 10 %": (part >= 0.05) & (part < 0.1), "10 % or more": part >= 0.1,
-        "in words alone": np.array([one.specific == "description" for one in negatives]),
-    }  # fmt: skip
-    return {title: mask for title, mask in groups.items() if mask.any()}
+@functools.lru_cache(maxsize=2)
+def _made(
+    dataset: Dataset, most: int, folders: tuple[str, ...], seed: int
+) -> tuple[Designs, Mapping[str, int]]:
+    by_rules, dropped = ruled(dataset, most, seed)
+    found = {BY_RULES: by_rules, OTHER: elsewhere(dataset, most, seed)}
+    found |= {Path(one).name: supplied(Path(one)) for one in folders}
+    return {name: rows for name, rows in found.items() if rows}, dropped
 
 
-def text_alone(dataset: Dataset, negatives: Sequence[Negative]) -> dict[str, str]:
-    """By source, how well the text alone tells its negatives; none where that cannot be said."""
-    positives = [one for one in dataset if one.target and not one.problem]
-    by_source: dict[str, list[Sample]] = {}
-    for one in negatives:
-        by_source.setdefault(one.design.partition(":")[0], []).append(one.sample)
-    found = {}
-    for source, mine in by_source.items():
-        both = [*positives, *mine]
-        # The words of a negative in another picture are the true ones.
-        with contextlib.suppress(DataError):
-            if source != OTHER:
-                images_of = [one.image.name if one.image else one.id for one in both]
-                area = text_floor(both, images_of).auroc
-                found[source] = f"{area.value:.2f} ({area.low:.2f} to {area.high:.2f})"
+def designs_of(setting: Setting) -> tuple[Designs, Mapping[str, int]]:
+    """Negatives that are made of a setting's data, and why others were dropped."""
+    most, folders = int(setting.knobs["positives"]), tuple(setting.listed("made"))
+    return _made(setting.dataset, most, folders, setting.seed)
+
+
+def questions(dataset: Dataset, made: Designs) -> dict[str, Dataset]:
+    """The data as it is, and the negatives that were made of it, by condition."""
+    found = {AS_IT_IS: dataset}
+    for name, rows in made.items():
+        mark = name.replace(" ", "-")
+        samples = [one.sample for one in rows]
+        found[name] = Dataset(name=f"{dataset.name}{MARK}{mark}", source=dataset.source,
+                              samples=samples)  # fmt: skip
     return found

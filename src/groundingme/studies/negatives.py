@@ -6,34 +6,18 @@ rejects the one and not the other has seen the change; one that rejects both has
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from groundingme.datasets import Dataset
 from groundingme.errors import UsageError
 from groundingme.report.svg import Span
-from groundingme.studies import STUDIES
-from groundingme.studies.designs import (
-    Negative,
-    as_dataset,
-    elsewhere,
-    own,
-    ruled,
-    sizes_of,
-    supplied,
-    text_alone,
-)
+from groundingme.studies import STUDIES, learning, teaching
+from groundingme.studies.designs import designs_of, own, questions
 from groundingme.studies.estimates import (
-    Answers,
     Bools,
-    Codes,
     Gain,
     Shares,
-    corrected,
-    gain,
     images,
     percent,
     share,
@@ -41,8 +25,8 @@ from groundingme.studies.estimates import (
     turned,
 )
 from groundingme.studies.figures import dots, percents
+from groundingme.studies.rejecting import Asked, sizes_of, text_alone
 from groundingme.studies.study import (
-    AS_IT_IS,
     Condition,
     Done,
     Knob,
@@ -53,34 +37,16 @@ from groundingme.studies.study import (
     by_model,
     everyone,
 )
+from groundingme.studies.taught import learned
 
 TRUE = "true descriptions"
 FEW = 10
 """Negatives of a design below which the finding does not speak of it."""
 
 
-Designs = Mapping[str, Sequence[Negative]]
-
-
-@functools.lru_cache(maxsize=2)
-def _made(
-    dataset: Dataset, most: int, folders: tuple[str, ...], seed: int
-) -> tuple[Designs, Mapping[str, int]]:
-    """Negatives by condition, and why others were dropped."""
-    by_rules, dropped = ruled(dataset, most, seed)
-    found = {"by rules": by_rules, "other image": elsewhere(dataset, most, seed)}
-    found |= {Path(one).name: supplied(Path(one)) for one in folders}
-    return {name: rows for name, rows in found.items() if rows}, dropped
-
-
-def _designs(setting: Setting) -> tuple[Designs, Mapping[str, int]]:
-    most, folders = int(setting.knobs["positives"]), tuple(setting.listed("made"))
-    return _made(setting.dataset, most, folders, setting.seed)
-
-
 def plan(setting: Setting) -> Sequence[Condition]:
     """The data as it is, and every source of negatives, for every model."""
-    made, _ = _designs(setting)
+    made, _ = designs_of(setting)
     if not any(one.target for one in setting.dataset):
         raise UsageError(
             f"expected positives to make negatives of, got none in {setting.dataset.source}; name "
@@ -92,48 +58,26 @@ def plan(setting: Setting) -> Sequence[Condition]:
             "finds anything to change in its descriptions, and no class of an object is known for "
             "another picture; make some with `groundingme negatives` and --set made=FOLDER"
         )
-    data = {name: as_dataset(setting.dataset, name.replace(" ", "-"), rows)
-            for name, rows in made.items()}  # fmt: skip
-    return everyone(setting, {AS_IT_IS: setting.dataset, **data})
+    if setting.knobs["train"]:
+        learning.checked(setting)
+    return everyone(setting, questions(setting.dataset, made))
 
 
-class _Asked:
-    """One model on all negatives: the data's own, then those that were made.
-
-    Attributes:
-        falsely: Share of the positives that it rejects.
-        rejects: Shape `(N,)`.
-        twin: Shape `(N,)`: whether it rejects the true description too; NaN where none is known.
-    """
-
-    def __init__(self, negatives: Sequence[Negative], done: Mapping[str, Done]) -> None:
-        plain, *made = (Answers(one) for one in done.values())
-        samples = plain.result.samples
-        self.falsely = plain.share(plain.rejected, np.array([bool(one.target) for one in samples]))
-        said = dict(zip((one.id for one in samples), plain.rejected.tolist(), strict=True))
-        count = len(negatives) - sum(len(one.rejected) for one in made)
-        first = np.array([said[one.sample.id] for one in negatives[:count]], bool)
-        self.rejects = np.concatenate([first, *(one.rejected for one in made)])
-        self.twin = np.array([float(said.get(one.origin, np.nan)) for one in negatives])
-
-    def gains(self, masks: Mapping[str, Bools], where: Codes) -> dict[str, Gain]:
-        """What each design has over the true descriptions that it was made from, after Holm."""
-        used = {name: mask & ~np.isnan(self.twin) for name, mask in masks.items()}
-        return corrected(
-            {
-                name: gain(self.twin[mask], self.rejects[mask], where[mask])
-                for name, mask in used.items()
-                if mask.any()
-            }
-        )
+def then(setting: Setting, done: Sequence[Done]) -> Sequence[Condition]:
+    """The learner after lessons with negatives of each design, where that is wanted."""
+    if not setting.knobs["train"]:
+        return []
+    return teaching.lessons(setting, designs_of(setting)[0])
 
 
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     """Rejection by design, against the twins and by size, and what the text alone gives away."""
-    made, dropped = _designs(setting)
+    made, dropped = designs_of(setting)
     negatives = [*own(setting.dataset), *(one for rows in made.values() for one in rows)]
     where = images([one.sample for one in negatives])
-    asked = {model: _Asked(negatives, mine) for model, mine in by_model(done).items()}
+    planned = done[: len(setting.models) * (len(made) + 1)]
+    asked = {model: Asked(negatives, mine.values()) for model, mine in by_model(planned).items()}
+    lessons = learned(done[len(planned) :], negatives, made)
 
     def shares(masks: Mapping[str, Bools]) -> Shares:
         return {
@@ -154,7 +98,8 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     twins = {model: one.gains(designs, where) for model, one in asked.items()}
     floors = text_alone(setting.dataset, negatives)
     return Outcome(
-        finding=_finding(rejected, twins, falsely, counts),
+        finding=_finding(rejected, twins, falsely, counts)
+        + (f" {lessons.finding}" if lessons else ""),
         tables=[
             Table(title="Rejected, by how the negative was made",
                   columns=["design", "negatives", *asked],
@@ -177,10 +122,12 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
                   note="How well a classifier that sees no picture tells the negatives of a source "
                   "from the true descriptions; 0.5 is nothing. Above it, rejection can be learned "
                   "without looking."),
+            *([lessons.table] if lessons else []),
         ],
         figures=[dots("Rejected, by how the negative was made",
                       "True descriptions are to be accepted, all others to be rejected.",
-                      everything, percents("rejected, %"))],
+                      everything, percents("rejected, %")),
+                 *([lessons.figure] if lessons else [])],
         values={
             "rejected": rejected, "falsely": falsely,
             "against_twins": {model: {name: one.span for name, one in found.items()}
@@ -188,9 +135,11 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
             "counts": {name: counts[name] for name in designs},
             "dropped": dropped, "text_alone": floors,
             "order": {name: _order(rejected, name) for name in designs},
+            **({"taught": lessons.shares} if lessons else {}),
         },
         notes=["Negatives by rules are checked against what the data set knows of the picture, and "
-               "where that is not all of it some may be true of something there."],
+               "where that is not all of it some may be true of something there.",
+               *learning.seeds_told(lessons.seeds if lessons else 0)],
     )  # fmt: skip
 
 
@@ -237,14 +186,23 @@ STUDIES.register(
         name="negatives",
         question="How does the design of negatives drive rejection?",
         needs="one model or more, asked the data once and up to seven negatives of each of 150 "
-        "positives; folders of `groundingme negatives` where a model wrote some",
+        "positives; folders of `groundingme negatives` where a model wrote some. With train=true "
+        "pip install 'groundingme[train]' and some minutes of one core",
         models=("builtin/grounder", "builtin/grounder-positive-only"),
         data=("scenes:seed=11,n=240",),
         plan=plan,
+        then=then,
         reduce=reduce,
         knobs=(
             Knob("positives", 150, "of which negatives are made, at most"),
             Knob("made", "", "folders of `groundingme negatives`, with commas between them"),
+            Knob(
+                "train",
+                False,
+                "true: also teach the built-in learner with negatives of each "
+                "design (extra `train`)",
+            ),
+            *learning.KNOBS,
         ),
     ),
 )
