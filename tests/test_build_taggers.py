@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chat import ChatServer, Reply
+from groundingme.build.records import Picture
 from groundingme.build.taggers import TAGGERS, Tag, Tagger, make, ram_network
 from groundingme.build.taggers.fixed import COCO
 from groundingme.build.taggers.mllm import listed
@@ -25,6 +26,7 @@ from groundingme.build.taggers.names import alike, singular
 from groundingme.build.taggers.ram import prepared
 from groundingme.build.taggers.ram_network import RamConfig
 from groundingme.build.taggers.swin import SwinConfig
+from groundingme.build.tagging import TagOptions, make_tag
 from groundingme.errors import (
     FatalError,
     JobError,
@@ -84,6 +86,17 @@ def test_a_vocabulary_is_given_for_every_picture(tmp_path: Path) -> None:
     assert tagger.tag([picture(0), picture(1)]) == [wanted, wanted]
     assert make("fixed", vocabulary=["cup", "traffic light"]).tag([picture(0)]) == [wanted]
     assert [tag.name for tag in make("fixed").tag([picture(0)])[0]] == list(COCO)  # type: ignore[union-attr]
+
+
+def test_a_long_vocabulary_is_asked_for_as_a_whole_and_opens_no_picture() -> None:
+    names = [f"part {number}" for number in range(150)]
+    pictures = [Picture("gone", "/nowhere/./gone.jpg"), Picture("out", "", fate="small")]
+    work = make_tag(TagOptions(by="fixed", most=100, options={"vocabulary": names}), 0)
+    first, second = work(pictures)
+    assert first.goes_on
+    assert first.tags == names
+    assert first.tag_scores == [1.0] * 150
+    assert second.tags == []
 
 
 def test_a_vocabulary_that_cannot_be_used(tmp_path: Path) -> None:

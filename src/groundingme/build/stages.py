@@ -20,7 +20,7 @@ STAGES: dict[str, Stage] = {
     "dedupe": Whole(
         duplicates.DedupeOptions, duplicates.dedupe, "Turn down pictures that are there already."
     ),
-    "tag": Each(TagOptions, make_tag, "Say what may be in each picture."),
+    "tag": Each(TagOptions, make_tag, "Say what may be in each picture.", version=2),
     "detect": Each(DetectOptions, make_detect, "Find boxes."),
     "suppress": Each(
         boxes.SuppressOptions, boxes.make_suppress, "Choose among boxes that overlap."

@@ -19,7 +19,7 @@ class TagOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         by: Name of the tagger: `fixed`, `ram`, `florence` or `mllm`.
         batch: Pictures given to it at a time.
-        most: Most tags of a picture; the best ones stay.
+        most: Most tags of a picture that was looked at; the best ones stay.
         options: What else the section says, for the tagger.
     """
 
@@ -42,15 +42,22 @@ def check_tagger(by: str, options: dict[str, Any]) -> None:
 def make_tag(options: TagOptions, seed: int) -> PictureWork:
     """The work of the stage."""
     tagger = make(options.by, **options.options)
+    most = options.most if tagger.needs_image else None
 
     def work(pictures: list[Picture]) -> list[Picture]:
-        for some, images in opened(pictures, options.batch):
+        if tagger.needs_image:
+            batches = opened(pictures, options.batch)
+        else:
+            going = [one for one in pictures if one.goes_on]
+            unseen: list[Any] = [None] * len(going)
+            batches = iter([(going, unseen)])
+        for some, images in batches:
             for picture, tags in zip(some, tagger.tag(images), strict=True):
                 if isinstance(tags, Exception):
                     picture.failure = f"tag: {tags}"
                     continue
-                picture.tags = [tag.name for tag in tags[: options.most]]
-                picture.tag_scores = [float(tag.score) for tag in tags[: options.most]]
+                picture.tags = [tag.name for tag in tags[:most]]
+                picture.tag_scores = [float(tag.score) for tag in tags[:most]]
                 if not tags:
                     picture.fate = "untagged"
         return pictures

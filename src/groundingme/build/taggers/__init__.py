@@ -39,10 +39,19 @@ Tags = list[Tag] | GroundingMEError
 
 
 class Tagger(Protocol):
-    """Says what may be in pictures."""
+    """Says what may be in pictures.
+
+    Attributes:
+        needs_image: Whether it looks at them; if not, none are opened for it.
+    """
+
+    needs_image: bool
 
     def tag(self, pictures: Sequence[Image.Image]) -> list[Tags]:
-        """Tags of each picture, in the order of the pictures, which are upright RGB.
+        """Tags of each picture, in the order of the pictures.
+
+        Args:
+            pictures: Upright RGB; None for each where `needs_image` is false.
 
         Raises:
             GroundingMEError: No picture can be tagged: a model that cannot be loaded.

@@ -44,6 +44,8 @@ class Fixed:
         UsageError: There is no such file, or no tag in it.
     """
 
+    needs_image = False
+
     def __init__(self, *, vocabulary: Sequence[str] | str = "coco") -> None:
         if isinstance(vocabulary, str):
             names = VOCABULARIES.get(vocabulary) or read_names(vocabulary, "vocabulary")

@@ -43,6 +43,8 @@ class Florence:
         MissingDependencyError: Torch or transformers is not installed.
     """
 
+    needs_image = True
+
     def __init__(
         self,
         *,

@@ -63,6 +63,8 @@ class Mllm:
         UsageError: The model or an option is unknown.
     """
 
+    needs_image = True
+
     def __init__(
         self,
         *,

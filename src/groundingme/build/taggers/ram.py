@@ -64,6 +64,8 @@ class Ram:
         MissingDependencyError: Torch is not installed.
     """
 
+    needs_image = True
+
     def __init__(
         self,
         *,
