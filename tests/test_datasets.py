@@ -228,6 +228,8 @@ def test_refcocog_rej(tmp_path: Path) -> None:
     dataset = load_dataset(str(tmp_path / "RefCOCOg_rej"))
     assert (dataset.name, len(dataset)) == ("refcocog_rej", 3)
     assert len(load_dataset(str(tmp_path / "RefCOCOg_rej"), split="train")) == 2
+    # The papers' word for it, and that of the other data sets.
+    assert len(load_dataset(str(tmp_path / "RefCOCOg_rej"), split="val")) == 3
     first = dataset[0]
     assert (first.description, first.target, first.subtask_l1) == (
         "the blue cup 0",
@@ -328,6 +330,7 @@ def test_refcoco_as_first_published(tmp_path: Path) -> None:
     assert first.image.read() == jpeg()
     assert "annotation 404" in dataset[1].problem
     assert load_dataset(str(folder), split="testA")[0].id == "2"
+    assert len(load_dataset(str(folder), split="validation")) == 2
     with pytest.raises(DataError, match="testA, train, val"):
         load_dataset(str(folder), split="test")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
@@ -27,6 +28,7 @@ from groundingme.models.families import families
 from groundingme.parsing import parse
 from groundingme.prompts import UNIFIED, UNIFIED_YXYX, render
 from groundingme.schema import Box, Sample
+from groundingme.train import sources
 from groundingme.train.conversation import convention
 from groundingme.train.mixing import Ratio, Usable, in_turns, mix, parse_ratios
 from groundingme.train.mixture import load_mixture
@@ -478,10 +480,27 @@ def test_the_command(tmp_path: Path) -> None:
         (["mix", spec, spec, "--family", "gpt-4o"], "expected --coords"),
         (["mix", spec, spec, "--check", out], "--check alone"),
         (["mix", "--check", str(tmp_path)], "expected a mixture"),
+        (["mix", "--check", out], "name one of 1-1, 2-1"),
     ):
         result = CliRunner().invoke(main, args)
         assert result.exit_code == 2, result.output
         assert said in result.output.splitlines()[-1]
+
+
+def test_a_split_of_evaluation_is_not_trained_on_by_itself(tmp_path: Path) -> None:
+    spec, folder = "scenes:n=4,rejections=0,width=320,height=256", tmp_path / "d"
+    run = CliRunner().invoke(main, ["scenes", "make", spec, "-o", str(folder)])
+    assert run.exit_code == 0, run.output
+    (shard,) = folder.rglob("*.parquet")
+    assert len(sources.load(str(folder))) == 4
+    for name in ("val", "test"):
+        shutil.copy(shard, shard.with_name(f"{name}.parquet"))
+    shard.unlink()
+    with pytest.raises(UsageError, match=r"expected a split train of .* got test, val; name one"):
+        sources.load(str(folder))
+    assert (
+        len(sources.load(str(folder), "val")) == len(sources.load(str(folder), "validation")) == 4
+    )
 
 
 @pytest.mark.slow

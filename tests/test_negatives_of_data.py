@@ -434,7 +434,8 @@ def test_the_command(tmp_path: Path) -> None:
     assert f"{told['negatives']} negatives of " in again.stdout
     assert f"groundingme mix {spec} {out}" in again.stderr
     for args, said in (
-        (["--kind", "colour"], "expected different kinds"),
+        (["--kind", "apearance"], "did you mean 'appearance'?"),
+        (["--kind", "text,text"], "expected different kinds"),
         (["--model", "gpt"], "no provider is named"),
         (["--seed", "2"], "other settings"),
         (["--check", "model"], "--check model"),

@@ -4,6 +4,7 @@
     ├── UsageError (ValueError)     the user can mend it; the command exits with 2
     │   ├── UnknownNameError        no such data set, model, protocol, format ...
     │   ├── DataError               a data set or results file that cannot be read
+    │   │   └── SplitError          it has no such split
     │   ├── BoxError                an array that is no list of boxes
     │   ├── RunError                a run folder that cannot be used
     │   └── MissingDependencyError  an optional package is not installed
@@ -38,6 +39,18 @@ class UnknownNameError(UsageError):
 
 class DataError(UsageError):
     """A data set or results file that is missing or cannot be read."""
+
+
+class SplitError(DataError):
+    """A data set has no split of that name.
+
+    Attributes:
+        splits: Those that it has.
+    """
+
+    def __init__(self, message: str, *, splits: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.splits = splits
 
 
 class BoxError(UsageError):

@@ -155,7 +155,7 @@ def status_command(as_json: bool, **settings: Any) -> None:
 
 @build_group.command("look")
 @click.option("--stage", help="Default: the last one that did something.")
-@click.option("--out", default="sheet.png", show_default=True, help="Picture to write.")
+@click.option("-o", "--out", default="sheet.png", show_default=True, help="Picture to write.")
 @click.option("-n", "count", type=click.IntRange(1), default=12, show_default=True)
 @click.option("--seed", type=int, default=0, help="Of which are shown.")
 @click.option("--dropped", is_flag=True, help="Show what the stage turned down.")

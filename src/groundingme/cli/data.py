@@ -87,7 +87,7 @@ def check_command(data: str, split: str | None, no_images: bool, as_json: bool) 
 @click.option("--id", "ids", multiple=True, help="This sample; may be repeated.")
 @click.option("--limit", type=click.IntRange(1, 999), default=12, show_default=True, help="How many to draw.")  # fmt: skip  # noqa: E501
 @click.option("--seed", type=int, help="Draw samples at random instead of the first ones.")
-@click.option("--out", default="samples.png", show_default=True, help="Picture to write.")
+@click.option("-o", "--out", default="samples.png", show_default=True, help="Picture to write.")
 def show_command(
     data: str,
     split: str | None,

@@ -28,7 +28,7 @@ MAX_BYTES = 6_000_000
 
 
 @click.command("demo")
-@click.option("--out", default="demo", show_default=True, help="Folder to write.")
+@click.option("-o", "--out", default="demo", show_default=True, help="Folder to write.")
 @click.option("--limit", type=click.IntRange(1), help="The first N samples only.")
 @json_option
 def demo_command(out: str, limit: int | None, as_json: bool) -> None:

@@ -42,7 +42,7 @@ INTERRUPTED = 130
 @click.option("--price", metavar="PROMPT,COMPLETION", help="Dollars per million tokens. Default: from the table of prices.")  # fmt: skip  # noqa: E501
 @click.option("--budget", type=float, help="Most dollars that the run may cost; it stops before.")
 @click.option("--cache", "use_cache", is_flag=True, help="Take replies that any run paid for from the cache; see `groundingme cache`.")  # fmt: skip  # noqa: E501
-@click.option("--out", default="runs", show_default=True, help="Folder of runs.")
+@click.option("-o", "--out", default="runs", show_default=True, help="Folder of runs.")
 @server_options
 @worker_options
 @retry_options

@@ -188,3 +188,5 @@ def mix_command(
             f"{one.folder}: {counts['negatives']:,} negatives and {counts['positives']:,} "
             f"positives for {one.manifest['family']['title']}"
         )
+    if not checked:
+        click.echo(f"Next: groundingme train MODEL {found[0].folder}", err=True)

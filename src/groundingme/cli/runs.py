@@ -80,7 +80,7 @@ def ls_command(folder: str, as_json: bool) -> None:
 @click.option("--wrong", is_flag=True, help="The samples that are wrong, and a sheet of them.")
 @click.option("--limit", type=click.IntRange(1, 999), default=SHEET, show_default=True, help="How many of them.")  # fmt: skip  # noqa: E501
 @click.option("--protocol", default="strict", show_default=True, help="Whose scores to show.")
-@click.option("--out", help="Picture to write. Default: in the run's folder.")
+@click.option("-o", "--out", help="Picture to write. Default: in the run's folder.")
 @json_option
 def show_command(
     run: str,

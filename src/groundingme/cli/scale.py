@@ -45,7 +45,7 @@ INTERRUPTED = 130
 @click.option("--price", metavar="PROMPT,COMPLETION", help="Dollars per million tokens. Default: from the table of prices.")  # fmt: skip  # noqa: E501
 @click.option("--budget", type=float, help="Most dollars that the run may cost; it stops before.")
 @click.option("--cache", "use_cache", is_flag=True, help="Take replies that any run paid for from the cache.")  # fmt: skip  # noqa: E501
-@click.option("--out", default="runs", show_default=True, help="Folder of runs.")
+@click.option("-o", "--out", default="runs", show_default=True, help="Folder of runs.")
 @server_options
 @retry_options
 @click.option("--max-failed", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Share of trajectories that may fail; beyond it the exit code is 1.")  # fmt: skip  # noqa: E501

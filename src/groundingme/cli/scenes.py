@@ -16,7 +16,7 @@ def scenes_group() -> None:
 
 @scenes_group.command("make")
 @click.argument("spec", default="scenes")
-@click.option("--out", required=True, help="Folder to write.")
+@click.option("-o", "--out", required=True, help="Folder to write.")
 @click.option(
     "--layout",
     type=click.Choice(("parquet", "folder", "coco", "tsv", "refcoco", "label-studio")),
@@ -62,7 +62,7 @@ def make_command(spec: str, out: str, layout: str, workers: int) -> None:
 
 
 @scenes_group.command("kinds")
-@click.option("--out", required=True, help="Picture to write.")
+@click.option("-o", "--out", required=True, help="Picture to write.")
 def kinds_command(out: str) -> None:
     """Draw every kind of thing in its variants on one sheet.
 

@@ -42,7 +42,7 @@ INTERRUPTED = 130
 @click.option("--price", metavar="PROMPT,COMPLETION", help="Dollars per million tokens. Default: from the table of prices.")  # fmt: skip  # noqa: E501
 @click.option("--budget", type=float, help="Most dollars that the study may cost; it stops before.")
 @click.option("--cache", "use_cache", is_flag=True, help="Take replies that any run paid for from the cache.")  # fmt: skip  # noqa: E501
-@click.option("--out", type=click.Path(path_type=Path), default=Path("studies"), show_default=True, help="Folder of studies.")  # fmt: skip  # noqa: E501
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("studies"), show_default=True, help="Folder of studies.")  # fmt: skip  # noqa: E501
 @pacing_options
 @server_options
 @retry_options

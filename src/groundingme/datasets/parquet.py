@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from groundingme.datasets.rows import beside, path_problem
-from groundingme.errors import DataError, ImageError
+from groundingme.errors import DataError, ImageError, SplitError
 from groundingme.images import MAX_BYTES
 
 _SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?$")
@@ -104,6 +104,8 @@ class _Cursor:
         self._file.close()
 
 
+_SAME = {"val": "validation", "validation": "val"}
+
 _lock = threading.Lock()
 _cursors: dict[tuple[str, str], _Cursor] = {}
 
@@ -145,19 +147,32 @@ def choose_split(
     """The files of a split: the asked one, the only one, or the first that is usual.
 
     Raises:
-        DataError: There is no such split, or there are several and none is usual.
+        SplitError: There is no such split.
+        DataError: There are several and none is usual.
     """
-    names = ", ".join(splits)
     if split is not None:
-        if split not in splits:
-            raise DataError(f"expected one of the splits {names} of {path}, got {split!r}")
-        return splits[split]
+        return splits[named_split(split, splits, path)]
     if len(splits) == 1:
         return next(iter(splits.values()))
     for name in usual:
         if name in splits:
             return splits[name]
-    raise DataError(f"expected a split of {path}: name one of {names} with --split")
+    raise DataError(f"expected a split of {path}: name one of {', '.join(splits)} with --split")
+
+
+def named_split(split: str, splits: Iterable[str], path: Path) -> str:
+    """The split of that name; `val` and `validation` are the same.
+
+    Raises:
+        SplitError: There is none.
+    """
+    known = tuple(splits)
+    for name in (split, _SAME.get(split, split)):
+        if name in known:
+            return name
+    raise SplitError(
+        f"expected one of the splits {', '.join(known[:20])} of {path}, got {split!r}", splits=known
+    )
 
 
 def columns(path: Path) -> set[str]:

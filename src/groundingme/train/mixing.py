@@ -429,7 +429,7 @@ def _write(
         made = load_mixture(place, look=False)
         for tool in also:
             write_for(tool, made)
-    tell(f"{place}: {n:,} negatives and {p:,} positives")
+    tell(f"{place}: written")
     return made
 
 

@@ -144,9 +144,14 @@ def _manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
+        inside = sorted(one.parent.name for one in folder.glob(f"*/{MANIFEST}"))
         raise DataError(
             f"expected a mixture, a folder with {MANIFEST} and {TABLE}, got {folder} "
-            f"({error.strerror}); groundingme mix makes them"
+            + (
+                f"with mixtures in it; name one of {', '.join(inside)}"
+                if inside
+                else f"({error.strerror}); groundingme mix makes them"
+            )
         ) from None
     except ValueError as error:
         raise DataError(f"expected a manifest in {path}, got no JSON: {error}") from None

@@ -46,6 +46,7 @@ from groundingme.datasets import Dataset
 from groundingme.datasets.layouts import SHARD, encoded
 from groundingme.datasets.peer_layouts import write_rejected_rows
 from groundingme.errors import DataError, UsageError
+from groundingme.registry import unknown
 from groundingme.schema import Sample
 from groundingme.store import kept, write_atomically
 from groundingme.taxonomy import REJECTION
@@ -89,8 +90,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     boxes: str = ""
 
     def __post_init__(self) -> None:
-        unknown = [one for one in self.kinds if one not in KIND_NAMES]
-        if unknown or not self.kinds or len(set(self.kinds)) < len(self.kinds):
+        for one in self.kinds:
+            if one not in KIND_NAMES:
+                raise unknown("kind of negative", one, KIND_NAMES)
+        if not self.kinds or len(set(self.kinds)) < len(self.kinds):
             raise UsageError(
                 f"expected different kinds of {', '.join(KIND_NAMES)}, got {','.join(self.kinds)}"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from groundingme.datasets import Dataset, load_dataset
-from groundingme.errors import DataError
+from groundingme.errors import DataError, SplitError, UsageError
 
 TRAIN = "train"
 
@@ -18,13 +18,19 @@ def load(data: str | Dataset, split: str | None = None) -> Dataset:
         split: None takes `train`, or what there is where there is none of that name.
 
     Raises:
-        UsageError: As `load_dataset`.
+        UsageError: As `load_dataset`; or several splits are there and none is `train`.
     """
     if isinstance(data, Dataset):
         return data
     if split is None:
         try:
             return load_dataset(data, split=TRAIN)
+        except SplitError as error:
+            if len(error.splits) > 1:
+                raise UsageError(
+                    f"expected a split {TRAIN} of {data} to train on, got "
+                    f"{', '.join(error.splits)}; name one with --split, or another data set"
+                ) from None
         except DataError:
             pass
     return load_dataset(data, split=split)
