@@ -8,32 +8,29 @@ not shown.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from groundingme.datasets import Dataset
-from groundingme.errors import UsageError
-from groundingme.queueing import calibrate, percentile_of
+from groundingme.queueing import percentile_of
 from groundingme.report.svg import Axis, Span
 from groundingme.scale import rulings
 from groundingme.scale.curves import scaling
 from groundingme.scale.selection import SampleRun, load_sample_run
 from groundingme.studies import STUDIES
-from groundingme.studies.changing import changed
 from groundingme.studies.estimates import images, mean, percent
 from groundingme.studies.figures import percents, up_to
-from groundingme.studies.hearing import JUDGE_KNOBS, asked, demand, judge_names, warmth
+from groundingme.studies.hearing import JUDGE_KNOBS, asked, demand, judge_names, several
 from groundingme.studies.running import spent_by
 from groundingme.studies.servers import (
     MEASURES,
     Check,
     Fit,
     Load,
+    fits_of,
+    in_flight,
     load_of,
     profiles_of,
-    response_times,
 )
 from groundingme.studies.study import (
     Condition,
@@ -54,60 +51,21 @@ LOADS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 def plan(setting: Setting) -> Sequence[Condition]:
     """Each server with requests in flight, then N answers of the first server's model."""
     judge_names(setting)
-    levels, profiles = _levels(setting), profiles_of(setting)
+    profiles = profiles_of(setting)
     models = {label(one): one for one in setting.models}
-    n = int(setting.knobs["n"])
-    if n < 2:
-        raise UsageError(f"expected n of 2 or more, got {n}")
-    made = []
-    once = list({one.image.name if one.image else one.id: one for one in setting.dataset}.values())
-    for one in profiles:
-        for at, level in enumerate(levels):
-            # Each picture once, as a server is quicker with one that it has seen before.
-            part = Dataset(name=setting.dataset.name, source=setting.dataset.source,
-                           samples=once[at :: len(levels)])  # fmt: skip
-            mark = re.sub(r"[^a-z0-9]+", "-", f"{one.name}-{level}".lower())
-            made.append(
-                Condition(
-                    name=f"{one.name}, {level} in flight",
-                    model=models.get(one.model, one.model),
-                    dataset=changed(part, mark, lambda sample: sample),
-                    # A reply from the cache takes no time.
-                    settings={**one.where, "concurrency": level, "rpm": None, "tpm": None,
-                              "cache": None},
-                )
-            )  # fmt: skip
     first = profiles[0]
-    made.append(
-        Condition(name=f"{n} answers", model=models.get(first.model, first.model),
-                  dataset=setting.dataset, n=n,
-                  settings={"temperature": warmth(setting), **first.where})
-    )  # fmt: skip
-    return made
-
-
-def _levels(setting: Setting) -> list[int]:
-    try:
-        found = sorted({int(one) for one in setting.listed("levels")})
-        if len(found) < 3 or found[0] < 1:
-            raise ValueError
-    except ValueError:
-        raise UsageError(
-            f"expected levels as three or more whole numbers from 1, such as 1,2,4,8, got "
-            f"{setting.knobs['levels']!r}"
-        ) from None
-    return found
+    return [
+        *(condition for one in profiles
+          for condition in in_flight(setting, one, models.get(one.model, one.model))),
+        several(setting, models.get(first.model, first.model), first.where),
+    ]  # fmt: skip
 
 
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     """The queue of every server, what it predicts, and what N answers take on it."""
-    levels, sampled = _levels(setting), done[-1]
+    sampled = done[-1]
     run = load_sample_run(sampled.path)
-    fits = []
-    for at, one in enumerate(profiles_of(setting)):
-        mine = done[at * len(levels) :][: len(levels)]
-        points = [response_times(d.path, k) for d, k in zip(mine, levels, strict=True)]
-        fits.append(Fit(profile=one, points=points, server=calibrate(points)))
+    fits = fits_of(setting, done)
     checks = {fit.profile.name: fit.checks(setting.seed) for fit in fits}
     off = {key: [error for mine in checks.values() for one in mine
                  if not math.isnan(error := one.off(key))] for key in MEASURES}  # fmt: skip

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from groundingme.errors import UsageError
 from groundingme.evaluation import spending_for
 from groundingme.judges import JUDGES
-from groundingme.models import load_model
+from groundingme.models import Model, load_model
 from groundingme.scale import rulings
 from groundingme.scale.court import Court, Purse
 from groundingme.scale.curves import counts
@@ -19,12 +20,33 @@ from groundingme.scale.selection import SampleRun
 from groundingme.scale.trajectories import answered, clusters, gather, sizes
 from groundingme.store import RunFolder
 from groundingme.studies.running import FREE, left
-from groundingme.studies.study import Done, Knob, Setting
+from groundingme.studies.study import Condition, Done, Knob, Setting
 
 VOTE = "larger cluster"
 
 
-def warmth(setting: Setting) -> float:
+def several(
+    setting: Setting, model: str | Model | None = None, where: Mapping[str, Any] | None = None
+) -> Condition:
+    """N sampled answers of a model.
+
+    Args:
+        setting: With `n` among its options.
+        model: Of the setting's first by default.
+        where: Further arguments of `sample`.
+
+    Raises:
+        UsageError: N is below 2.
+    """
+    n = int(setting.knobs["n"])
+    if n < 2:
+        raise UsageError(f"expected n of 2 or more, got {n}; one answer leaves nothing to judge")
+    return Condition(name=f"{n} answers", model=model or setting.models[0],
+                     dataset=setting.dataset, n=n,
+                     settings={"temperature": _warmth(setting), **(where or {})})  # fmt: skip
+
+
+def _warmth(setting: Setting) -> float:
     """The temperature at which the first model is sampled."""
     usual = 2.0 if setting.labels[0].startswith("builtin/") else 1.0
     return float(setting.knobs["temperature"]) or usual

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from groundingme.errors import UsageError
 from groundingme.report.svg import Axis
 from groundingme.scale import rulings
 from groundingme.scale.rulings import Spent
@@ -25,7 +24,7 @@ from groundingme.studies.estimates import (
     signed,
 )
 from groundingme.studies.figures import dots, up_to
-from groundingme.studies.hearing import JUDGE_KNOBS, asked, free, judge_names, second, warmth
+from groundingme.studies.hearing import JUDGE_KNOBS, asked, free, judge_names, second, several
 from groundingme.studies.study import (
     Condition,
     Done,
@@ -54,16 +53,8 @@ _COSTS = ("requests", "tokens", "seconds", "$ per 1,000")
 
 def plan(setting: Setting) -> Sequence[Condition]:
     """N sampled answers of the first model, and one answer of every model as a second opinion."""
-    n = int(setting.knobs["n"])
-    if n < 2:
-        raise UsageError(f"expected n of 2 or more, got {n}; one answer leaves nothing to judge")
     judge_names(setting)
-    first = setting.models[0]
-    return [
-        Condition(name=f"{n} answers", model=first, dataset=setting.dataset, n=n,
-                  settings={"temperature": warmth(setting)}),
-        *everyone(setting, {"second opinion": setting.dataset}),
-    ]  # fmt: skip
+    return [several(setting), *everyone(setting, {"second opinion": setting.dataset})]
 
 
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:

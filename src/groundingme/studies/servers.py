@@ -13,14 +13,18 @@ A file of them, in TOML:
 from __future__ import annotations
 
 import math
+import re
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from groundingme.datasets import Dataset
 from groundingme.errors import UsageError
+from groundingme.models import Model
 from groundingme.queueing import (
     Measured,
     Server,
@@ -31,7 +35,8 @@ from groundingme.queueing import (
 )
 from groundingme.schema import Generation
 from groundingme.store import RunFolder
-from groundingme.studies.study import Setting
+from groundingme.studies.changing import changed
+from groundingme.studies.study import Condition, Done, Setting
 
 DRAWS = 4000
 """Requests that a prediction is simulated with."""
@@ -213,6 +218,53 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                   guess=held_out(self.points, at, seed=seed))
             for at, one in enumerate(self.points)
         ]  # fmt: skip
+
+
+def levels_of(setting: Setting) -> list[int]:
+    """Requests in flight at which each server is measured, the fewest first.
+
+    Raises:
+        UsageError: The option `levels` does not say.
+    """
+    try:
+        found = sorted({int(one) for one in setting.listed("levels")})
+        if len(found) < 3 or found[0] < 1:
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            f"expected levels as three or more whole numbers from 1, such as 1,2,4,8, got "
+            f"{setting.knobs['levels']!r}"
+        ) from None
+    return found
+
+
+def in_flight(setting: Setting, profile: Profile, model: str | Model) -> Iterator[Condition]:
+    """One server at every level, each with pictures of its own."""
+    levels = levels_of(setting)
+    # Each picture once, as a server is quicker with one that it has seen before.
+    once = list({one.image.name if one.image else one.id: one for one in setting.dataset}.values())
+    for at, level in enumerate(levels):
+        part = Dataset(name=setting.dataset.name, source=setting.dataset.source,
+                       samples=once[at :: len(levels)])  # fmt: skip
+        mark = re.sub(r"[^a-z0-9]+", "-", f"{profile.name}-{level}".lower())
+        yield Condition(
+            name=f"{profile.name}, {level} in flight",
+            model=model,
+            dataset=changed(part, mark, lambda sample: sample),
+            # A reply from the cache takes no time.
+            settings={**profile.where, "concurrency": level, "rpm": None, "tpm": None,
+                      "cache": None},
+        )  # fmt: skip
+
+
+def fits_of(setting: Setting, done: Sequence[Done]) -> list[Fit]:
+    """The queue of every server, from the conditions of `in_flight` of one after another."""
+    levels, found = levels_of(setting), []
+    for at, profile in enumerate(profiles_of(setting)):
+        mine = done[at * len(levels) :][: len(levels)]
+        points = [response_times(one.path, k) for one, k in zip(mine, levels, strict=True)]
+        found.append(Fit(profile=profile, points=points, server=calibrate(points)))
+    return found
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
