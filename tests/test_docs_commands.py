@@ -51,14 +51,14 @@ DRAWN = {
     "drawn": "n=24,distractors=5-9",
 }
 MIXED = {
-    "refcocog": "yes", "negatives": "no", "lirang04/RefCOCOg_rej": "no", "refcocog_rej": "no",
+    "data/refcocog": "yes", "negatives": "no", "lirang04/RefCOCOg_rej": "no", "refcocog_rej": "no",
     "groundingme": "tiny", "30000": "4", "DATA": "yes",
 }  # fmt: skip
 """What stands for the data sets of a mixture, and for its size."""
 
 NUMBER = itertools.count()
 PLACE = ROOT / "docs" / "tutorials" / "build.md"
-DATA = r"my-[\w/-]+|groundingme|refcocog|DATA|DIR|FOLDER|scenes|scenes-hard|scenes:\S+|build/12\S+"
+DATA = r"my-[\w/-]+|groundingme|(?:data/)?refcocog|DATA|DIR|FOLDER|scenes|scenes-hard|scenes:\S+|build/12\S+"
 
 
 class Place(NamedTuple):
