@@ -3,12 +3,16 @@
     python bench/detect.py look PICTURES [--limit N]
     python bench/detect.py duplicates COUNT [--distance BITS]
     python bench/detect.py open PICTURES MODEL.onnx [--limit N] [--batch N] [--tile PIXELS]
+    python bench/detect.py build PICTURES MODEL.onnx [--limit N]
 
 `look` runs the stage `source`, `duplicates` the comparison of hashes, drawn at random, a tenth of
 them near-duplicates. `open` runs the stage `detect` with a YOLO on one thread and says what share
 of the detector's time went by outside of it (`overhead`), and what the decoding took of the
-processor. PICTURES is anything that a build reads. Every command prints one JSON object; `peak_mb`
-is the most memory of the process, `at_start_mb` what its imports took.
+processor. `build` runs the stages from `source` to `publish`, with descriptions by rule, and says
+what each took of the processor, in ms a picture, and all but the detector as a share of it
+(`besides`), with and without the first look at the pictures. PICTURES is anything that a build
+reads. Every command prints one JSON object; `peak_mb` is the most memory of the process,
+`at_start_mb` what its imports took.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import argparse
 import itertools
 import json
 import resource
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -24,10 +29,13 @@ from typing import Any
 import numpy as np
 
 import groundingme.build.detectors.onnx_yolo as yolo
+from groundingme.build import config as configuration
 from groundingme.build import duplicates
 from groundingme.build.detectors import DETECTORS, DetectOptions, Found, make_detect
+from groundingme.build.pipeline import Build
 from groundingme.build.records import Picture
 from groundingme.build.sources import SourceOptions, list_pictures, make_look
+from groundingme.build.stages import SECTIONS, STAGES
 
 SHARD = 100
 """Pictures that a stage is given at a time."""
@@ -107,10 +115,8 @@ def compare(count: int, distance: int) -> dict[str, Any]:
     }
 
 
-def opening(path: str, model: str, limit: int | None, batch: int, tile: int) -> dict[str, Any]:
-    source = SourceOptions(path=path, limit=limit)
-    pictures = make_look(source, 0)(list(list_pictures(source)))
-    made: list[Timed] = []
+def timed(made: list[Timed]) -> None:
+    """Registers the detector `timed`; those that are made are added to the list."""
 
     def make(*, model: str, threads: int) -> Timed:
         made.append(Timed(model=model, threads=threads))
@@ -118,6 +124,49 @@ def opening(path: str, model: str, limit: int | None, batch: int, tile: int) -> 
 
     DETECTORS.names()
     DETECTORS.register("timed", make)
+
+
+def building(path: str, model: str, limit: int | None) -> dict[str, Any]:
+    made: list[Timed] = []
+    timed(made)
+    told = [f"source.path={path}", "tag.by=fixed", "tag.vocabulary=coco", "detect.by=timed",
+            f"detect.model={model}", "detect.threads=1", "select.per_subtask=20",
+            "filter.min_instances=1", "sort.min_instances=1", "describe.by=rules",
+            "negatives.by=rules", "verify.models=[]", "publish.layouts=[]"]  # fmt: skip
+
+    def run(limit: int | None) -> tuple[int, dict[str, float]]:
+        more = [f"source.limit={limit}"] if limit else []
+        spent: dict[str, float] = {}
+        with tempfile.TemporaryDirectory() as work:
+            config = configuration.load(None, SECTIONS, told + more)
+            build = Build(config, work, STAGES, list_pictures)
+            for name in build.places:
+                clock = Clock()
+                build.run(to=name)
+                spent[name] = clock.cpu
+            return build.tally("list").records, spent
+
+    run(20)  # so that no import is counted
+    count, spent = run(limit)
+    own = made[-1].own_cpu
+    besides = sum(spent.values()) - own
+    return {
+        "pictures": count,
+        "detector_ms": round(1000 * own / count, 1),
+        "besides": round(besides / own, 4),
+        "besides_without_look": round((besides - spent["source"]) / own, 4),
+        "stages_ms": {
+            name: round(1000 * (took - own * (name == "detect")) / count, 2)
+            for name, took in spent.items()
+        },
+    }
+
+
+def opening(path: str, model: str, limit: int | None, batch: int, tile: int) -> dict[str, Any]:
+    source = SourceOptions(path=path, limit=limit)
+    pictures = make_look(source, 0)(list(list_pictures(source)))
+    made: list[Timed] = []
+    timed(made)
     options = {"model": model, "threads": 1}
     work = make_detect(DetectOptions(by="timed", batch=batch, tile=tile, options=options), 0)
     work(pictures[:1])
@@ -141,7 +190,7 @@ def opening(path: str, model: str, limit: int | None, batch: int, tile: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("what", choices=("look", "duplicates", "open"))
+    parser.add_argument("what", choices=("look", "duplicates", "open", "build"))
     parser.add_argument("first", help="PICTURES, or COUNT")
     parser.add_argument("model", nargs="?", default="")
     parser.add_argument("--limit", type=int)
@@ -153,6 +202,8 @@ def main() -> None:
         told = look(given.first, given.limit)
     elif given.what == "duplicates":
         told = compare(int(given.first), given.distance)
+    elif given.what == "build":
+        told = building(given.first, given.model, given.limit)
     else:
         told = opening(given.first, given.model, given.limit, given.batch, given.tile)
     print(json.dumps(told))

@@ -1,6 +1,7 @@
 """Asking with workers on Ray beside the same workers as plain processes, beyond their start.
 
-    python bench/shards.py [--workers 2] [--turns 3] [--samples 240]      needs groundingme[ray]
+    python bench/shards.py [--workers 2] [--turns 3] [--samples 240] [--only NAME]
+    python bench/shards.py --photos FOLDER --yolo MODEL.onnx         both need groundingme[ray]
 
 Each turn is the same work once with each engine, one after the other, so that the ratio holds on a
 busy machine as well. Counted is the time from the moment at which every worker has given a shard
@@ -11,6 +12,7 @@ RAY_worker_niceness says otherwise.
 
 - **grounder.** `builtin/grounder` on Scenes: every CPU is busy.
 - **waiting.** A model that replies after 20 ms and needs no CPU: what is left is the scheduling.
+- **detect.** The stage `detect` of a build, with a YOLO on one thread, over the photos of a folder.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ import functools
 import os
 import statistics
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+from groundingme.build.records import Picture
+from groundingme.build.sources import SourceOptions, list_pictures
 from groundingme.datasets import load_dataset
 from groundingme.models import Model, Request, load_model
 from groundingme.runner import ask
@@ -50,8 +54,10 @@ class Waiting(Model):
         return Generation(id=request.id, text='{"bbox_2d": null}')
 
 
-def make(name: str) -> Callable[[list[Sample]], tuple[int, float]]:
+def make(name: str) -> Callable[[list[Any]], tuple[int, float]]:
     """Asks a shard, and says in which process and with how many seconds of CPU."""
+    if name.startswith("detect:"):
+        return detecting(name.removeprefix("detect:"))
     model = Waiting() if name == "waiting" else load_model(name)
 
     def work(samples: list[Sample]) -> tuple[int, float]:
@@ -64,7 +70,21 @@ def make(name: str) -> Callable[[list[Sample]], tuple[int, float]]:
     return work
 
 
-def measured(name: str, engine: str, workers: int, samples: list[Sample]) -> Measured:
+def detecting(yolo: str) -> Callable[[list[Picture]], tuple[int, float]]:
+    """The same of the stage `detect`, with shards of pictures."""
+    from groundingme.build.detectors import DetectOptions, make_detect
+
+    detect = make_detect(DetectOptions(by="yolo", options={"model": yolo, "threads": 1}), 0)
+
+    def work(pictures: list[Picture]) -> tuple[int, float]:
+        began = time.process_time()
+        assert not any(one.failure for one in detect(pictures))
+        return os.getpid(), time.process_time() - began
+
+    return work
+
+
+def measured(name: str, engine: str, workers: int, samples: Sequence[Any]) -> Measured:
     """Of one run; the first shards of each worker are left out."""
     shards = [samples[at : at + SHARD] for at in range(0, len(samples), SHARD)]
     seen: set[int] = set()
@@ -91,9 +111,18 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--samples", type=int, default=240)
+    parser.add_argument("--only", choices=("waiting", "builtin/grounder"))
+    parser.add_argument("--photos")
+    parser.add_argument("--yolo")
     given = parser.parse_args()
-    samples = list(load_dataset(f"scenes:n={given.samples}"))
-    for name in ("waiting", "builtin/grounder"):
+    samples: list[Any] = []
+    if given.photos:
+        names = [f"detect:{given.yolo}"]
+        samples = list(list_pictures(SourceOptions(path=given.photos, limit=given.samples)))
+    else:
+        names = [given.only] if given.only else ["waiting", "builtin/grounder"]
+        samples = list(load_dataset(f"scenes:n={given.samples}"))
+    for name in names:
         rates, cpus = [], []
         for turn in range(given.turns):
             local = measured(name, "local", given.workers, samples)
