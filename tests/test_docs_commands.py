@@ -58,7 +58,10 @@ MIXED = {
 
 NUMBER = itertools.count()
 PLACE = ROOT / "docs" / "tutorials" / "build.md"
-DATA = r"my-[\w/-]+|groundingme|(?:data/)?refcocog|DATA|DIR|FOLDER|scenes|scenes-hard|scenes:\S+|build/12\S+"
+DATA = (
+    r"my-[\w/-]+|groundingme|(?:data/)?refcocog|DATA|DIR|FOLDER|"
+    r"scenes|scenes-hard|scenes:\S+|build/12\S+"
+)
 
 
 class Place(NamedTuple):

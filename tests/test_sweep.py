@@ -7,6 +7,7 @@ import io
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -364,6 +365,18 @@ def test_a_dry_run_says_what_is_to_be_done(tmp_path: Path) -> None:
     assert found.exit_code == 0
     assert "3 seeds: untouched, 1:8, 1:4, 1:2, 1:1, 2:1" in found.stdout
     assert not (tmp_path / "s").exists()
+
+
+def test_the_paper_s_sweep_as_its_script_writes_it() -> None:
+    script = Path(__file__).resolve().parents[1] / "examples" / "paper" / "mixtures.sh"
+    (told,) = re.findall(r'sweep "\$BASE" (--positives.*?) -o', script.read_text(), re.DOTALL)
+    words = told.replace("\\\n", " ").replace('"$POSITIVES"', "data/refcocog").split()
+    found = CliRunner().invoke(main, ["sweep", "a/b", *words, "--dry-run"])
+    assert found.exit_code == 0, found.output
+    assert "3 seeds: untouched, 1:8, 1:4, 1:2, 1:1, 2:1" in found.stdout
+    for line in ("in domain: refcocog, val", "in domain: refcocog_rej, val",
+                 "out of domain: groundingme"):  # fmt: skip
+        assert f"Evaluation {line}" in found.stdout
 
 
 def test_two_sweeps_are_not_mixed_in_one_folder(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ def test_a_file_that_cannot_be_used(text: str, said: str, tmp_path: Path) -> Non
 
 
 def test_the_paper_s_run_ships() -> None:
-    found = load_options(CONFIGS / "paper.yaml")
+    found = load_options("paper")
+    assert found == load_options(CONFIGS / "paper.yaml")
     assert (found.method, found.epochs) == ("sft", 3)
     assert found != DEFAULTS
     # All that the paper leaves open is there, and marked as ours.

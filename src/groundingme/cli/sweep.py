@@ -32,7 +32,7 @@ INTERRUPTED = 130
 @click.option("--split", help="Of both, such as train.")
 @click.option("--negatives-split", help="Of the negatives, where it is another.")
 @click.option("--total", type=click.IntRange(1), help="Samples of each mixture.  [default: as many as there are for every ratio]")  # fmt: skip  # noqa: E501
-@click.option("--config", metavar="FILE", help="YAML or TOML as groundingme train takes it.")
+@click.option("--config", metavar="FILE", help="YAML or TOML as groundingme train takes it; `paper` ships.")  # fmt: skip  # noqa: E501
 @click.option("--in-domain", multiple=True, metavar="DATA[@SPLIT]", help="Evaluated; can be repeated.  [default: refcocog@val, refcocog_rej@val]")  # fmt: skip  # noqa: E501
 @click.option("--out-of-domain", multiple=True, metavar="DATA[@SPLIT]", help="Likewise.  [default: groundingme]")  # fmt: skip  # noqa: E501
 @click.option("--limit", type=click.IntRange(1), help="The first N samples of each evaluation.")
@@ -93,7 +93,7 @@ def _learner(base: str, out: Path, quick: bool, tuning: dict[str, Any]) -> Learn
     if not tuning["positives"] or not tuning["negatives"]:
         raise UsageError(
             f"expected --positives and --negatives to tune {base} on, got none; such as "
-            "--positives refcocog --negatives refcocog_rej"
+            "--positives data/refcocog --negatives refcocog_rej"
         )
     if quick:
         raise UsageError(

@@ -130,7 +130,7 @@ def train_command(
             f"{base or 'neither'}; groundingme mix makes a mixture"
         )
     given["track"] = given["track"] or None
-    options = load_options(_config(config), given)
+    options = load_options(config, given)
     if processes and not launch:
         raise UsageError(f"expected --launch with --processes {processes}, got none; add it")
     _needs_packages()
@@ -154,11 +154,6 @@ def train_command(
     running.end()
     if outcome.state == "interrupted":
         sys.exit(130)
-
-
-def _config(name: str | None) -> str | None:
-    """A file of the user's, or the shipped one of that name."""
-    return str(CONFIGS / "paper.yaml") if name == "paper" else name
 
 
 def _needs_packages() -> None:

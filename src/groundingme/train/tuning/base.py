@@ -116,6 +116,8 @@ def open_base(name: str, options: TuneOptions) -> Base:
     """
     from transformers import AutoConfig
 
+    if not Path(name).exists() and name.count("/") != 1:
+        raise UsageError(f"expected a Hub id OWNER/NAME or a folder with a model, got {name!r}")
     where = {"revision": options.revision} if options.revision else {}
     try:
         config = AutoConfig.from_pretrained(name, **where)

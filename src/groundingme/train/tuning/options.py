@@ -141,20 +141,26 @@ UNMARKED = frozenset({"track", "workers", "eval_batch", "log_every", "check_memo
 """Options that may change between two sessions of one run: they change no more than rounding."""
 
 
+PAPER = Path(__file__).resolve().parents[1] / "configs" / "paper.yaml"
+"""The paper's run."""
+
+
 def load_options(
     path: str | Path | None = None, given: Mapping[str, Any] | None = None
 ) -> TuneOptions:
     """Options from a file, overruled by those given.
 
     Args:
-        path: A YAML or TOML file with names of `TuneOptions` as keys; None for none.
+        path: A YAML or TOML file with names of `TuneOptions` as keys, or `paper` for the one that
+            ships; None for none.
         given: By name; None stands for not given.
 
     Raises:
         UsageError: The file cannot be read, or an option is unknown, out of range or at odds with
             another.
     """
-    values = _read(Path(path)) if path else {}
+    file = PAPER if path == "paper" else path
+    values = _read(Path(file)) if file else {}
     _check_names(values, f"{path}: ")
     fresh = {name: value for name, value in (given or {}).items() if value is not None}
     # One of the two budgets given anew takes the place of the other one in the file.
@@ -171,7 +177,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise DataError(f"expected a configuration at {path}, got no file") from None
+        raise DataError(f"expected a configuration at {path}, got no file; paper ships") from None
     except (OSError, ValueError) as error:
         raise DataError(f"expected a configuration at {path}, got: {error}") from None
     try:
