@@ -158,10 +158,10 @@ def learner(lesson: str, seed: int) -> Mock:
     return Mock(f"{lesson}-{seed}".replace(" ", "-"), script=reply)
 
 
-def test_figures_of_learners_that_reject_what_they_were_taught(tmp_path: Path) -> None:
+def after_lessons(dataset: Dataset, folder: Path) -> Outcome:
     knobs = {one.name: one.default for one in STUDY.knobs}
     plain = Mock("plain", script=sees("red"))
-    setting = Setting(models=[plain], datasets=[with_rejections()], folder=tmp_path, knobs=knobs)
+    setting = Setting(models=[plain], datasets=[dataset], folder=folder, knobs=knobs)
     made, _ = designs_of(setting)
 
     def then(setting: Setting, done: Sequence[Done]) -> list[Condition]:
@@ -172,7 +172,11 @@ def test_figures_of_learners_that_reject_what_they_were_taught(tmp_path: Path) -
             for name, asked in questions_of(setting.dataset, made).items()
         ]
 
-    outcome = running.run(msgspec.structs.replace(STUDY, then=then), setting)
+    return running.run(msgspec.structs.replace(STUDY, then=then), setting)
+
+
+def test_figures_of_learners_that_reject_what_they_were_taught(tmp_path: Path) -> None:
+    outcome = after_lessons(with_rejections(), tmp_path)
     taught = outcome.values["taught"]
     assert list(taught) == list(teaching.LESSONS)
     for lesson in OWN[1:]:
@@ -187,10 +191,17 @@ def test_figures_of_learners_that_reject_what_they_were_taught(tmp_path: Path) -
     assert taught[teaching.BY_RULES]["other image"].value == 0.0
     assert taught[teaching.UNTOUCHED][RIGHT].value == 1.0
     assert (
-        "Taught one kind, the small built-in learner rejects 87.5 % of that kind and 0.0 % of the "
-        "data's other kinds; taught all of them, 100.0 % of them" in outcome.finding
+        "rejects 87.5 % of that kind, 0.0 % of the data's other kinds and 0.0 % of the true "
+        "descriptions; of the data's kinds and of the true descriptions it rejects 100.0 and "
+        "0.0 % taught all of them, 0.0 and 0.0 % taught negatives by rules" in outcome.finding
     )
     assert any("means of 2 trainings" in one for one in outcome.notes)
+
+
+def test_data_without_rejections_say_nothing_of_kinds(tmp_path: Path) -> None:
+    outcome = after_lessons(data(), tmp_path)
+    assert outcome.values["taught"][teaching.OTHER]["other image"].value == 1.0
+    assert outcome.finding.endswith("nothing can be said of what one kind teaches of another.")
 
 
 def test_mixtures_differ_in_their_negatives_alone() -> None:

@@ -37,9 +37,8 @@ from groundingme.studies.study import (
     by_model,
     everyone,
 )
-from groundingme.studies.taught import learned
+from groundingme.studies.taught import TRUE, learned
 
-TRUE = "true descriptions"
 FEW = 10
 """Negatives of a design below which the finding does not speak of it."""
 

@@ -36,6 +36,7 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RIGHT, FALSELY = "true: right", "true: rejected"
+TRUE = "true descriptions"
 SAME, OTHERS = "the kinds it was trained on", "the data's other kinds"
 
 
@@ -56,7 +57,7 @@ def learned(done: Sequence[Done], negatives: Sequence[Negative], made: Designs) 
     where = images([one.sample for one in negatives])
     masks = _masks(negatives, made)
     shares = {name: _shares(mine, masks, where) for name, mine in asked.items()}
-    figure: Shares = {"true descriptions": {name: row[FALSELY] for name, row in shares.items()}}
+    figure: Shares = {TRUE: {name: row[FALSELY] for name, row in shares.items()}}
     designs = np.array([one.design for one in negatives])
     own = np.char.startswith(designs, f"{OWN}:")
     for name, mine in asked.items():
@@ -108,25 +109,24 @@ def _shares(mine: Sequence[Asked], masks: Mapping[str, Bools], where: Codes) -> 
 
 
 def _finding(figure: Shares, shares: Shares) -> str:
-    def averaged(title: str) -> float:
-        """Over the lessons with one of the data's own kinds; NaN where it has none of them."""
+    def averaged(title: str) -> str:
+        """Over the lessons with one of the data's own kinds."""
         spans = [figure[title][name].value for name in OF_KIND if name in figure.get(title, {})]
-        return float(np.mean(spans)) if spans else float("nan")
+        return percent(float(np.mean(spans))) if spans else "–"
 
-    false = [row[FALSELY].value for name, row in shares.items() if LESSONS[name]]
-    cost = f"{percent(min(false))} to {percent(max(false))} % of the true descriptions"
-    if np.isnan(averaged(SAME)):
+    def both(title: str, name: str) -> str:
+        span = figure.get(title, {}).get(name, Span(float("nan")))
+        return f"{percent(span.value)} and {percent(shares[name][FALSELY].value)} %"
+
+    if not figure.keys() & {SAME}:
         return (
             "The data has no rejections of the kinds that are taught, so nothing can be said of "
-            f"what one kind teaches of another; with negatives in the mixture {cost} are rejected."
+            "what one kind teaches of another."
         )
-    said = (
-        f"Taught one kind, the small built-in learner rejects {percent(averaged(SAME))} % of that "
-        f"kind and {percent(averaged(OTHERS))} % of the data's other kinds; taught all of them, "
-        f"{percent(figure[SAME][ALL].value)} % of them"
-    )
-    others = figure[OTHERS]
     return (
-        f"{said}; taught negatives by rules, {percent(others[BY_RULES].value)} %, and descriptions "
-        f"with another picture, {percent(others[OTHER].value)} %, while {cost} are rejected too."
+        f"Taught one kind, the small built-in learner rejects {averaged(SAME)} % of that kind, "
+        f"{averaged(OTHERS)} % of the data's other kinds and {averaged(TRUE)} % of the true "
+        f"descriptions; of the data's kinds and of the true descriptions it rejects "
+        f"{both(SAME, ALL)} taught all of them, {both(OTHERS, BY_RULES)} taught negatives by "
+        f"rules, and {both(OTHERS, OTHER)} taught true descriptions with another picture."
     )
