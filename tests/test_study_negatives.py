@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections import Counter
@@ -13,7 +14,7 @@ import pytest
 from tests.perfect import picture, questions
 
 from groundingme.datasets import Dataset
-from groundingme.errors import UsageError
+from groundingme.errors import MissingDependencyError, UsageError
 from groundingme.images import BytesImage
 from groundingme.models import Request, load_model
 from groundingme.models.mock import Mock
@@ -202,6 +203,22 @@ def test_data_without_rejections_say_nothing_of_kinds(tmp_path: Path) -> None:
     outcome = after_lessons(data(), tmp_path)
     assert outcome.values["taught"][teaching.OTHER]["other image"].value == 1.0
     assert outcome.finding.endswith("nothing can be said of what one kind teaches of another.")
+
+
+def test_without_the_extra_it_says_so_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knobs = {one.name: one.default for one in STUDY.knobs} | {"train": True}
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "torch" else real(name)
+    )
+    setting = Setting(models=["baseline/null"], datasets=[data()], folder=tmp_path, knobs=knobs)
+    with pytest.raises(MissingDependencyError, match="pip install 'groundingme"):
+        running.planned(STUDY, setting)
+    none = msgspec.structs.replace(setting, knobs=knobs | {"seeds": 0})
+    with pytest.raises(UsageError, match="seeds of 1 or more, got 0"):
+        running.planned(STUDY, none)
 
 
 def test_mixtures_differ_in_their_negatives_alone() -> None:

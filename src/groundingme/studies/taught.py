@@ -57,17 +57,18 @@ def learned(done: Sequence[Done], negatives: Sequence[Negative], made: Designs) 
     where = images([one.sample for one in negatives])
     masks = _masks(negatives, made)
     shares = {name: _shares(mine, masks, where) for name, mine in asked.items()}
-    figure: Shares = {TRUE: {name: row[FALSELY] for name, row in shares.items()}}
     designs = np.array([one.design for one in negatives])
     own = np.char.startswith(designs, f"{OWN}:")
-    for name, mine in asked.items():
-        same = np.isin(designs, [one for one, kind in OF_KIND.items() if kind in LESSONS[name]])
-        groups = {SAME: same, OTHERS: own & ~same,
-                  **{one: masks[one] for one in (BY_RULES, OTHER) if one in masks}}  # fmt: skip
-        for title, mask in groups.items():
-            if mask.any():
-                span = shared([one.rejects for one in mine], where, mask)
-                figure.setdefault(title, {})[name] = span
+    figure: Shares = {TRUE: {name: row[FALSELY] for name, row in shares.items()}}
+    for title in (SAME, OTHERS, BY_RULES, OTHER):
+        row = {}
+        for name, mine in asked.items():
+            same = np.isin(designs, [one for one, kind in OF_KIND.items() if kind in LESSONS[name]])
+            mask = {SAME: same, OTHERS: own & ~same}.get(title, masks.get(title))
+            if mask is not None and mask.any():
+                row[name] = shared([one.rejects for one in mine], where, mask)
+        if row:
+            figure[title] = row
     columns_of = [*masks, RIGHT, FALSELY]
     return Learned(
         finding=_finding(figure, shares),
@@ -75,9 +76,8 @@ def learned(done: Sequence[Done], negatives: Sequence[Negative], made: Designs) 
                     columns=["trained on", *columns_of],
                     rows=[[name, *(row[one] for one in columns_of)]
                           for name, row in shares.items()],
-                    note="The small built-in learner after the untouched model (nothing) and as "
-                    "many questions of each mixture, half of them positives, the same in all. "
-                    "Rejected of each design; then of the true descriptions what is right at IoU "
+                    note="The small built-in learner, untouched and after as many questions of "
+                    "each mixture, half of them positives, the same in all. Rejected of each design; then of the true descriptions what is right at IoU "
                     "0.5, and what is rejected."),
         figure=dots("Trained on one design, rejection of another",
                     "Rows: the negatives of the mixture. All but true descriptions are to be "

@@ -26,7 +26,7 @@ from groundingme.terminal import say
 if TYPE_CHECKING:
     from groundingme.train.grounder.questions import Exercise, Page
 
-UNTOUCHED, POSITIVES, ALL = "nothing", "positives alone", f"{OWN}: all kinds"
+UNTOUCHED, POSITIVES, ALL = "untouched", "positives alone", f"{OWN}: all kinds"
 OF_KIND = {f"{OWN}: {kind.lower()}": kind for kind in KINDS}
 LESSONS: Mapping[str, tuple[str, ...]] = {
     UNTOUCHED: (),
