@@ -77,8 +77,9 @@ def learned(done: Sequence[Done], negatives: Sequence[Negative], made: Designs) 
                     rows=[[name, *(row[one] for one in columns_of)]
                           for name, row in shares.items()],
                     note="The small built-in learner, untouched and after as many questions of "
-                    "each mixture, half of them positives, the same in all. Rejected of each design; then of the true descriptions what is right at IoU "
-                    "0.5, and what is rejected."),
+                    "each mixture, half of them positives, the same in all. Rejected of each "
+                    "design; then of the true descriptions what is right at IoU 0.5, and what is "
+                    "rejected."),
         figure=dots("Trained on one design, rejection of another",
                     "Rows: the negatives of the mixture. All but true descriptions are to be "
                     "rejected.", figure, percents("rejected, %")),
