@@ -25,8 +25,12 @@ from groundingme.datasets import Dataset
 from groundingme.errors import JobError, UnknownNameError, UsageError
 from groundingme.report.svg import Axis, Span
 from groundingme.studies import STUDIES, changing, estimates, running
+from groundingme.studies.estimates import Gain, answers, corrected, shares, turned
+from groundingme.studies.figures import dots
+from groundingme.studies.learning import gained, shared
 from groundingme.studies.page import plain, standalone
 from groundingme.studies.study import (
+    AS_IT_IS,
     Condition,
     Done,
     Dots,
@@ -36,6 +40,7 @@ from groundingme.studies.study import (
     Setting,
     Study,
     Table,
+    everyone,
 )
 
 NAMES = {
@@ -264,6 +269,79 @@ def test_gains_are_paired() -> None:
     assert found.span.value == pytest.approx((better - before).mean())
     assert found.clear
     assert not estimates.gain(before, before, np.arange(200)).clear
+
+
+def test_a_gain_is_clear_where_test_and_interval_agree() -> None:
+    more, less = Gain(Span(0.1, 0.02, 0.2), 0.01), Gain(Span(-0.1, -0.2, -0.02), 0.05)
+    assert (more.clear, more.better, more.worse) == (True, True, False)
+    assert (less.clear, less.better, less.worse) == (True, False, True)
+    assert not Gain(Span(0.1, 0.02, 0.2), 0.06).clear
+    assert not Gain(Span(0.1, -0.02, 0.2), 0.01).clear
+    assert not Gain(Span(math.nan), 0.01).clear
+    # Holm: the smallest of three times three, the next times two, never falling.
+    p = corrected({name: Gain(more.span, p) for name, p in (("a", 0.04), ("b", 0.01), ("c", 0.03))})
+    assert {name: one.p for name, one in p.items()} == pytest.approx(
+        {"a": 0.06, "b": 0.03, "c": 0.06}
+    )
+
+
+def test_answers_are_columns_of_a_run(tmp_path: Path) -> None:
+    kept: list[Done] = []
+
+    def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
+        kept.extend(done)
+        return Outcome(finding="", tables=[])
+
+    study = Study(name="n", question="?", needs="", models=(), data=(), plan=everyone,
+                  reduce=reduce)  # fmt: skip
+    setting = Setting(models=["baseline/null", "baseline/whole"], datasets=[drawn(12)],
+                      folder=tmp_path)  # fmt: skip
+    running.run(study, setting)
+    said = answers(kept)
+    assert list(said) == setting.labels == ["baseline/null", "baseline/whole"]
+    none, whole = (said[model][AS_IT_IS] for model in setting.labels)
+    negative = np.array([one.target is None for one in setting.dataset])
+    assert (none.negative == negative).all()
+    assert none.rejected.all()
+    assert not whole.rejected.any()
+    assert (none.right == negative).all()
+    assert none.share(none.right, none.negative).value == 1.0
+    assert none.share(none.right).value == pytest.approx(negative.mean())
+    assert math.isnan(none.share(none.right, np.zeros(12, bool)).value)
+    found = shares(said, lambda one: one.share(one.rejected))
+    assert turned(found)[AS_IT_IS] == {one: found[one][AS_IT_IS] for one in found}
+
+
+def test_a_figure_leaves_a_row_empty_that_a_series_lacks() -> None:
+    found = dots("t", "t", {"one": {"a": Span(0.5, 0.4, 0.6)}, "two": {"b": Span(0.25)}})
+    assert found.rows == ["a", "b"]
+    assert found.series["one"][0] == Span(50.0, 40.0, 60.0)
+    assert math.isnan(found.series["one"][1].value)
+    assert found.series["two"][1].value == 25.0
+
+
+def test_figures_over_seeds_hold_images_and_seeds() -> None:
+    rng = np.random.default_rng(0)
+    columns = [rng.random(200) < rate for rate in (0.4, 0.5, 0.6)]
+    clusters, among = np.arange(200), np.arange(200) < 150
+    found = shared(columns, clusters, among)
+    each = np.array([one[among].mean() for one in columns])
+    assert found.value == pytest.approx(each.mean())
+    # Student's t with two degrees of freedom, joined with the images' own interval.
+    seeds = 4.302653 * each.std(ddof=1) / math.sqrt(3)
+    by_image = estimates.mean(np.mean([one[among] for one in columns], axis=0), clusters[among])
+    assert found.value - found.low == pytest.approx(
+        math.hypot(seeds, by_image.value - by_image.low), rel=0.05
+    )
+    assert shared(columns[:1], clusters, among) == estimates.share(
+        columns[0][among], np.arange(150)
+    )
+    same = gained(columns, columns, clusters, among)
+    assert (same.span.value, same.p) == (0.0, 1.0)
+    gap = gained(columns, [~one for one in columns], clusters, among)
+    assert gap.span.value == pytest.approx(1 - 2 * each.mean())
+    assert gap.span.low < gap.span.value < gap.span.high
+    assert math.isnan(shared(columns, clusters, np.zeros(200, bool)).value)
 
 
 def test_json_of_any_value() -> None:
