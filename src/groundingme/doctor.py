@@ -42,8 +42,8 @@ _EXTRAS = {
     "build": "taggers and detectors of a build", "ray": "workers on a cluster",
     "google": "Gemini", "anthropic": "Claude", "figures": "figures for a paper",
     "postgres": "a studio on PostgreSQL", "inspect": "logs for Inspect", "mlflow": "tracking",
-    "wandb": "tracking", "trackio": "tracking", "docs": "building the documentation",
-    "dev": "the tests",
+    "wandb": "tracking", "trackio": "tracking", "vips": "large PNG in the studio",
+    "docs": "building the documentation", "dev": "the tests",
 }  # fmt: skip
 
 

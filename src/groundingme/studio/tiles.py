@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from groundingme import images
 from groundingme.store import kept, write_atomically
+from groundingme.studio import vips
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -116,7 +117,7 @@ class Tiles:
             fit = min(1.0, side / max(found.width, found.height))
             size = max(1, round(found.width * fit)), max(1, round(found.height * fit))
             with self._decoding:
-                small = _resized(images.open_upright(data, least=size), size)
+                small = _decoded(data, size)
             self._write(path, _encode(small))
 
         return self._made(digest, path, make)
@@ -148,7 +149,7 @@ class Tiles:
         wanted = coarse if level in coarse else [level]
         top = wanted[-1]
         with self._decoding:
-            picture = _resized(images.open_upright(read(), least=known[top]), known[top])
+            picture = _decoded(read(), known[top])
             for at in wanted:
                 self._write_level(self._place(digest) / str(at), _resized(picture, known[at]))
 
@@ -238,6 +239,10 @@ def _windows(size: Size) -> Iterator[tuple[int, int, tuple[int, int, int, int]]]
             box = window(size, column, row)
             assert box
             yield column, row, box
+
+
+def _decoded(data: bytes, size: Size) -> Image.Image:
+    return vips.reduced(data, size) or _resized(images.open_upright(data, least=size), size)
 
 
 def _resized(picture: Image.Image, size: Size) -> Image.Image:
