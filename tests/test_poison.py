@@ -251,7 +251,7 @@ def test_a_parquet_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
     [
         (b"\0\0\0\n", "no"),
         (b'{"id": "b", "description": "caf\xe9"}\n', "utf-8"),
-        (b'{"id": "b", "description": ' + b"[" * 99_999 + b"}\n", "recursion"),
+        (b'{"id": "b", "description": ' + b"[" * 99_999 + b"}\n", "nested too deeply"),
         (b'{"id": "b", "description": ' + b"[" * 900 + b"]" * 900 + b"}\n", "as text"),
         (b'{"id": ' + b"[" * 900 + b"]" * 900 + b', "description": "x"}\n', "an id"),
         (b'{"id": ' + b"9" * 5000 + b', "description": "x"}\n', "out of range"),

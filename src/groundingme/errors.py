@@ -118,3 +118,8 @@ class FatalError(RequestError):
 
 class JobError(GroundingMEError):
     """A job that was asked for correctly and could not be done."""
+
+
+def json_problem(error: Exception) -> str:
+    """What is wrong with JSON that could not be read; of deep nesting each Python says another."""
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)

@@ -21,7 +21,7 @@ import msgspec
 from groundingme import files
 from groundingme.datasets import FORMATS, Dataset, Format
 from groundingme.datasets.rows import MAX_ID, MAX_TEXT, beside, path_problem, to_sample, unique
-from groundingme.errors import DataError
+from groundingme.errors import DataError, json_problem
 from groundingme.schema import Box, ImageSource, Sample
 from groundingme.taxonomy import REJECTION
 
@@ -124,7 +124,9 @@ def _sample(line: bytes, number: int, folder: str) -> Sample:
     try:
         row = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _broken(place, f"expected a JSON object, got a line that is none: {error}")
+        return _broken(
+            place, f"expected a JSON object, got a line that is none: {json_problem(error)}"
+        )
     if not isinstance(row, dict):
         return _broken(place, f"expected a JSON object, got {line[:60].decode(errors='replace')}")
     image, problem = _image(row, folder)

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from groundingme import keys
-from groundingme.errors import FatalError, RequestError, RetryableError, UsageError
+from groundingme.errors import (
+    FatalError,
+    RequestError,
+    RetryableError,
+    UsageError,
+    json_problem,
+)
 from groundingme.models import PROVIDERS, Model, Request
 from groundingme.models.confidence import Token, from_tokens
 from groundingme.models.hosted import NO_QUOTA, seconds
@@ -409,7 +415,7 @@ def _decode(content: bytes) -> _Reply:
             whole = json.dumps(loose, ensure_ascii=False).encode("utf-16", "surrogatepass")
             return msgspec.json.decode(whole.decode("utf-16", "replace"), type=_Reply)
     except (ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())[:200]
+        said = " ".join(json_problem(error).split())[:200]
         raise RetryableError("bad-reply", f"no chat completion: {said}") from None
 
 

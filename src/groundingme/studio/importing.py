@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from groundingme.datasets import load_dataset
 from groundingme.datasets.rows import from_xywh, to_box, to_sample
-from groundingme.errors import DataError
+from groundingme.errors import DataError, json_problem
 from groundingme.schema import Sample
 from groundingme.studio import documents, projects, sources, work
 from groundingme.studio.database import Database
@@ -63,7 +63,7 @@ def parse(data: bytes, layout: str = "") -> list[Record]:
     try:
         told = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"expected JSON of {layout}, got: {str(error)[:100]}") from None
+        raise DataError(f"expected JSON of {layout}, got: {json_problem(error)[:100]}") from None
     rows = _label_studio(told) if layout == "label-studio" else _coco(told)
     return [Record(_sample(row, n), picture) for n, (row, picture) in enumerate(rows, 1)]
 

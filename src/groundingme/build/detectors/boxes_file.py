@@ -40,7 +40,7 @@ from groundingme.build.records import Picture
 from groundingme.build.sources.listing import PICTURES
 from groundingme.build.taggers.fixed import read_names
 from groundingme.datasets.rows import from_xywh, to_box
-from groundingme.errors import DataError, UsageError
+from groundingme.errors import DataError, UsageError, json_problem
 from groundingme.schema import Box
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _json(path: Path) -> Any:
             raise DataError(f"expected a file of at most {MAX_BYTES} bytes, got {path}; split it")
         return msgspec.json.decode(data)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"expected boxes as JSON in {path}, got: {error}") from None
+        raise DataError(f"expected boxes as JSON in {path}, got: {json_problem(error)}") from None
 
 
 def _object(box: Any, label: Any, score: Any, place: str) -> _Object:
