@@ -100,6 +100,7 @@ def test_a_changed_entry_is_found_out_and_dropped(tmp_path: Path) -> None:
     raw.execute("UPDATE replies SET body = ? WHERE key = 'b'", (body.replace(b"hello", b"hellx"),))
     raw.execute("UPDATE replies SET body = 7 WHERE key = 'c'")
     raw.commit()
+    raw.close()
     assert cache.get("a") == Generation(id="a", text="hello")
     assert cache.get("b") is None
     assert cache.get("c") is None

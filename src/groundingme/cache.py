@@ -94,12 +94,22 @@ class Cache:
         self._bytes = self.size()[1]
 
     def _open(self) -> sqlite3.Connection:
-        base = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-        base.execute("PRAGMA journal_mode=WAL")
-        base.execute("PRAGMA synchronous=NORMAL")
-        base.executescript(_MADE)
-        base.execute("SELECT count(*) FROM replies").fetchone()
+        # Whichever thread lets the cache go closes it.
+        base = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+        try:
+            base.execute("PRAGMA journal_mode=WAL")
+            base.execute("PRAGMA synchronous=NORMAL")
+            base.executescript(_MADE)
+            base.execute("SELECT count(*) FROM replies").fetchone()
+        except sqlite3.Error:
+            base.close()
+            raise
         return base
+
+    def __del__(self) -> None:
+        # Of a connection that is dropped unclosed Python complains from 3.13 on.
+        with contextlib.suppress(AttributeError):  # it was never opened
+            self.close()
 
     def get(self, key: str) -> Generation | None:
         """A reply, or None where there is none that is whole."""
