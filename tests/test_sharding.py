@@ -141,15 +141,21 @@ def test_workers_end_with_their_parent(tmp_path: Path, name: str) -> None:
         assert len(interrupts) == (number == signal.SIGINT)
 
 
-def test_each_process_sees_its_own_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("visible", "gpus", "expected"), [(None, 2, ["0,1", "2,3"]), ("4,7", 1, ["4", "7"])]
+)
+def test_each_process_sees_its_own_gpus(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str | None,
+    gpus: float,
+    expected: list[str],
+) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert sorted(of for _, of in run_shards(worked.devices, [1, 2], workers=2, gpus=2)) == [
-        "0,1",
-        "2,3",
-    ]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    found = list(run_shards(worked.devices, [1, 2], workers=2, gpus=1))
-    assert sorted(of for _, of in found) == ["4", "7"]
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    make = functools.partial(worked.devices, str(tmp_path), 2)
+    assert sorted(of for _, of in run_shards(make, [1, 2], workers=2, gpus=gpus)) == expected
 
 
 def test_processes_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,9 +166,10 @@ def test_processes_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [of for _, of in run_shards(worked.threads, [1], workers=2)] == ["7"]
 
 
-def test_two_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_share_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [of for _, of in run_shards(worked.devices, [1, 2], workers=2, gpus=0.5)] == ["0", "0"]
+    make = functools.partial(worked.devices, str(tmp_path), 2)
+    assert [of for _, of in run_shards(make, [1, 2], workers=2, gpus=0.5)] == ["0", "0"]
 
 
 def test_what_cannot_be_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

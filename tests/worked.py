@@ -74,12 +74,17 @@ def stillborn() -> Callable[[int], int]:
     os._exit(3)
 
 
-def devices() -> Callable[[int], str | None]:
-    def look(number: int) -> str | None:
-        time.sleep(0.5)
-        return os.environ.get("CUDA_VISIBLE_DEVICES")
+def _look(folder: str, workers: int, number: int) -> str | None:
+    log(f"{folder}/looking", number)
+    deadline = time.monotonic() + 60
+    while len(lines(f"{folder}/looking")) < workers and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
 
-    return look
+
+def devices(folder: str, workers: int) -> Callable[[int], str | None]:
+    """Each waits until so many are at it, so that none of them does another's shard, too."""
+    return functools.partial(_look, folder, workers)
 
 
 def threads() -> Callable[[int], str | None]:
