@@ -1,6 +1,6 @@
-"""How soon pictures can be worked with in the studio: an 8K one, and the next of a run.
+"""How soon the studio shows something: a run, an 8K picture, and the next picture of a run.
 
-    python bench/look.py [--times 3] [--keys 15]
+    python bench/look.py [--times 3] [--keys 15] [--samples 1005]
 
 Needs the extra `dev` and Debian's Chromium, which draws in software. Server and browser share the
 machine, so say its load beside the figures.
@@ -91,6 +91,27 @@ def next_samples(folder: Path, browser: Browser, keys: int) -> list[tuple[float,
     return found
 
 
+def first_paints(folder: Path, browser: Browser, samples: int, times: int) -> list[float]:
+    """Seconds from the address of a run to its first paint, nothing cached in the browser."""
+    (folder / "studio" / "runs").mkdir(parents=True)
+    run = evaluate("baseline/center", f"scenes:seed=6,n={samples}", out=folder / "studio/runs")
+    assert run.path is not None
+    served = Served(folder / "studio", folder).start()
+    found = []
+    try:
+        for _ in range(times):
+            context = browser.new_context(viewport={"width": 1440, "height": 900})
+            page = context.new_page()
+            page.goto(f"{served.address}/runs/{run.path.name}")
+            page.locator(".gallery a").first.wait_for()
+            paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')")
+            found.append(paint[0]["startTime"] / 1000)
+            context.close()
+    finally:
+        served.stop()
+    return found
+
+
 def told(name: str, values: list[float], unit: str) -> None:
     """A line with the median and the range."""
     digits = 2 if unit == "s" else 0
@@ -104,6 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--keys", type=int, default=15)
+    parser.add_argument("--samples", type=int, default=1005)
     args = parser.parse_args()
     print("load before:", " ".join(f"{one:.1f}" for one in os.getloadavg()))
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
@@ -113,6 +135,8 @@ def main() -> None:
         pairs = [whole_8k(Path(place) / str(at), browser) for at in range(args.times)]
         told("8K picture and its box, nothing cached", [one[0] for one in pairs], "s")
         told("the same again", [one[1] for one in pairs], "s")
+        paints = first_paints(Path(place) / "paints", browser, args.samples, 2 * args.times)
+        told(f"run of {args.samples} samples, first paint", paints, "s")
         keys = next_samples(Path(place) / "runs", browser, args.keys)
         told("next sample, text and boxes", [one[0] for one in keys], "ms")
         told("next sample, picture", [one[1] for one in keys], "ms")
