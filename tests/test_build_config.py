@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 
+from groundingme.build import stages
 from groundingme.build.config import Section, check_options, load
+from groundingme.build.publish import PublishOptions
+from groundingme.build.verify import FLAGS
 from groundingme.errors import UsageError
 
 
@@ -121,6 +124,40 @@ def test_a_mistake_names_its_line_and_what_is_allowed(
         read(tmp_path, text, *overrides)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+LATE = [
+    ("detect", 'model = "none.onnx"', "line 5, detect.model: expected 'model' of the detector yolo to be there, got no file or folder none.onnx"),
+    ("tag", 'by = "fixed"\nvocabulary = "cocoa"', "line 8, tag.vocabulary: expected vocabulary as a text file"),
+    ("select", 'per_subtask = {"Spatial/Cunting" = 3}', "line 7, select.per_subtask: no subtask is named 'Spatial/Cunting'; did you mean 'Spatial/Counting'?"),
+    ("describe", 'model = "openai/x"\nthinking = "maybe"', "line 8, describe.thinking: expected thinking on, off, or a budget"),
+    ("describe", 'model = "openai/x"\nprice = "abc"', "line 8, describe.price: expected a price as PROMPT,COMPLETION"),
+    ("describe", 'model = "openai/x"\nbase_url = "there"', "line 8, describe.base_url: expected a base URL"),
+    ("negatives", 'by = "model"\nmodel = "openai/x"\noptions = {colour = 1}', "line 9, negatives.options: no option of the provider openai is named 'colour'"),
+    ("verify", 'models = ["mock/x"]\ncoords = "foo"', "line 8, verify.coords: no coordinate format is named 'foo'"),
+    ("verify", 'models = ["openai/x"]\nthinking = "no"', "line 8, verify.thinking: expected thinking on"),
+    ("publish", 'without = ["not-uniqe"]', "line 7, publish.without: no flag of verify is named 'not-uniqe'; did you mean 'not-unique'?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("section", "keys", "said"), LATE)
+def test_mistakes_of_late_stages_are_told_at_the_beginning(
+    tmp_path: Path, section: str, keys: str, said: str
+) -> None:
+    text = '[source]\npath = "photos"\n[detect]\nby = "yolo"\n'
+    text += f"{keys}\n" if section == "detect" else f'model = "{__file__}"\n[{section}]\n{keys}\n'
+    path = tmp_path / "build.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load(path, stages.SECTIONS)
+    assert said in str(caught.value)
+
+
+def test_every_flag_can_be_left_out() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "build-descriptions.md").read_text()
+    for flag in FLAGS:
+        assert f"| `{flag}` |" in page
+    assert PublishOptions(without=[*FLAGS, "draft-refused"]).without[-1] == "draft-refused"
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -509,7 +509,7 @@ def test_boxes_of_yolo(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"path": "nowhere.json"}, "no file or folder"),
+        ({"path": "nowhere.json"}, "no file or folder nowhere.json"),
         ({"path": "{}/a.json"}, "as JSON"),
         ({"path": "{}/a.json", "missing": "ignore"}, "fail, empty"),
         ({"path": "{}/b.json", "format": "voc"}, "one of coco"),

@@ -277,7 +277,7 @@ def test_a_mistake_in_the_configuration_starts_nothing(source: Path, tmp_path: P
         (("runn",), "No such command"),
         (("run", "{config}", "--to", "verify"), "expected a stage of this configuration"),
         (("run", "--images", "no-such-folder", "--set", "detect.by=file", "--set",
-          "detect.path=x.json"), "no-such-folder"),
+          "detect.path={config}"), "no-such-folder"),
         (("look", "{config}", "--work", "nothing-here"), "got none; groundingme build run first"),
     ],
 )  # fmt: skip

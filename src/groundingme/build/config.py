@@ -195,19 +195,31 @@ def _section(
     try:
         options = msgspec.convert(values, section.options)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{places.of(name)}: {_said(error)}") from None
+        said = _said(error)
+        blamed = [key for key, value in values.items() if _is_blamed(value, said)]
+        raise UsageError(f"{places.of(name, *blamed[:1])}: {said}") from None
     if section.check:
         try:
             section.check(str(getattr(options, "by", "")), rest)
         except UsageError as error:
-            blamed = next((key for key in rest if repr(key) in str(error)), "by")
-            raise UsageError(f"{places.of(name, blamed)}: {error}") from None
+            said = str(error)
+            named = [key for key in rest if repr(key) in said]
+            shown = [key for key, value in rest.items() if _is_blamed(value, said)]
+            key = [*named, *shown, "by"][0]
+            raise UsageError(f"{places.of(name, key)}: {error}") from None
     return options
 
 
 def _said(error: Exception) -> str:
     text = re.sub(r" - at `.*`$", "", str(error))
     return re.sub(r"^Object missing required field `(.*)`$", r"expected \1, got none; add it", text)
+
+
+def _is_blamed(value: Any, said: str) -> bool:
+    """Whether a message shows a value, or one of a list or table."""
+    if isinstance(value, list | dict) and any(_is_blamed(one, said) for one in value):
+        return True
+    return not isinstance(value, bool | int | float) and bool(value) and repr(value) in said
 
 
 def _names_all(error: Exception) -> bool:

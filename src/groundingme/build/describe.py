@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from groundingme.build import prompts, rules
-from groundingme.build.questions import Asked, Question, Shown, ask_all, check_model, count_line
+from groundingme.build.questions import Asked, Question, Shown, ask_all, check, count_line
 from groundingme.build.reading import read
 from groundingme.build.records import Target
 from groundingme.build.stage import Context
@@ -66,7 +66,7 @@ class DescribeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 raise UsageError(
                     'expected a model that describes, got none; name it, or set by = "rules"'
                 )
-            check_model(self.model)
+            check(self.asked)
         if self.min_words > self.max_words:
             raise UsageError(
                 f"expected min_words of at most max_words, got {self.min_words} and "

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from groundingme.build import prompts, variants
 from groundingme.build.contradictions import KINDS, contradict
-from groundingme.build.questions import Asked, Question, Shown, ask_all, check_model, count_line
+from groundingme.build.questions import Asked, Question, Shown, ask_all, check, count_line
 from groundingme.build.reading import answer_fields, read
 from groundingme.build.records import Change, Target
 from groundingme.build.stage import Context
@@ -77,7 +77,7 @@ class NegativesOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
                     "expected a model that writes rejections, got none; name it, or set "
                     'by = "rules"'
                 )
-            check_model(self.model)
+            check(self.asked)
         if self.share is not None and self.per_kind is not None:
             raise UsageError("expected share or per_kind, got both; leave one out")
         if not self.kinds or len(set(self.kinds)) < len(self.kinds):

@@ -25,9 +25,11 @@ from groundingme.build import card, croissant
 from groundingme.build.records import Target
 from groundingme.build.sources import locate
 from groundingme.build.stage import Context
+from groundingme.build.verify import FLAGS
 from groundingme.datasets import Dataset
 from groundingme.datasets.export import export, mark
 from groundingme.errors import DataError, JobError, UsageError
+from groundingme.registry import unknown
 from groundingme.schema import Box, Sample
 from groundingme.store import kept, write_atomically
 
@@ -59,6 +61,11 @@ class PublishOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     summary: str = ""
     without: list[str] = []
     min_rank: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+
+    def __post_init__(self) -> None:
+        for flag in self.without:
+            if flag not in FLAGS and not flag.startswith("draft-"):
+                raise unknown("flag of verify", flag, FLAGS)
 
 
 def publish(

@@ -20,12 +20,14 @@ from groundingme import images
 from groundingme.asking import resolve
 from groundingme.build.stage import Context
 from groundingme.cache import Cached
+from groundingme.costs import parse_price
 from groundingme.drawing import outline
 from groundingme.errors import DataError, FatalError, ImageError, JobError, UsageError
 from groundingme.evaluation import spending_for
 from groundingme.interrupting import Interrupted, run_to_end
 from groundingme.judges.pictures import crop
 from groundingme.models import PROVIDERS, Model, Request, load_model
+from groundingme.models.families import parse_thinking
 from groundingme.runner import HOPELESS, ask
 from groundingme.schema import Box, Generation, ImageSource, Run, Sample
 from groundingme.store import RunFolder
@@ -130,6 +132,10 @@ class Question(msgspec.Struct, frozen=True):
         return hashlib.sha256(f"{self.prompt}\0{shown}".encode()).hexdigest()[:32]
 
 
+_HOSTED = ("anthropic", "google", "openai")
+"""Providers whose models cost nothing to make."""
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Who is asked, and how.
 
@@ -169,6 +175,20 @@ def check_model(spec: str) -> None:
     PROVIDERS.get(provider)
     if not slash or not rest:
         raise UsageError(f"expected a model as PROVIDER/NAME, got {spec!r}")
+
+
+def check(asked: Asked) -> None:
+    """Whether a model can be asked so. No weights are loaded, and nothing is sent.
+
+    Raises:
+        UsageError: There is no such provider, or a setting cannot be used.
+    """
+    check_model(asked.model)
+    parse_thinking(asked.thinking or None)
+    if asked.price:
+        parse_price(asked.price)
+    if asked.model.partition("/")[0] in _HOSTED:
+        asked.load()
 
 
 def ask_all(

@@ -43,6 +43,9 @@ class SelectOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     per_class: Cap | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        self.wanted()
+
     def wanted(self) -> NDArray[np.intp]:
         """Targets wanted of each row of `taxonomy.SUBTASKS`, shape `(12,)`.
 

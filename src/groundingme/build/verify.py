@@ -40,8 +40,9 @@ import numpy as np
 from msgspec import Meta
 
 from groundingme import geometry, text_floor
+from groundingme.asking import AUTO
 from groundingme.build import questions, variants
-from groundingme.build.questions import check_model
+from groundingme.build.questions import Asked, check
 from groundingme.build.reading import is_english
 from groundingme.build.records import Target, Verdict
 from groundingme.build.stage import Context
@@ -57,6 +58,9 @@ from groundingme.schema import Sample
 from groundingme.store import kept, write_atomically
 
 SUMMARY = "verify.json"
+FLAGS = ("not-unique", "not-found", "found", "unverified", "only-one", "text-floor", "duplicate",
+         "long", "language", "says-otherwise")  # fmt: skip
+"""All that there are, but for those of drafts, which begin with `draft-`."""
 _DOUBTFUL_EVERY = 4
 _PENALTY = 0.25
 
@@ -99,8 +103,18 @@ class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     concurrency: Annotated[int, Meta(ge=1)] | None = None
 
     def __post_init__(self) -> None:
+        if self.coords != AUTO:
+            geometry.coord_format(self.coords)
         for one in self.models:
-            check_model(one)
+            check(
+                Asked(
+                    model=one,
+                    options={**self.options, **self.by_model.get(one, {})},
+                    base_url=self.base_url,
+                    thinking=self.thinking,
+                    price=self.price,
+                )
+            )
         if len(set(self.models)) < len(self.models):
             raise UsageError(f"expected different models, got {self.models}")
         if self.min_agree > len(self.models):

@@ -12,6 +12,7 @@ that `DetectOptions` lacks go to that function.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 import msgspec
@@ -53,6 +54,9 @@ class Detector(Protocol):
     Attributes:
         needs_image: Whether it looks at the pictures; if not, none are opened for it.
         same_size: Whether the pictures of a batch must have one width and height.
+
+    Its class may have `files`, the options that name files, which must be there when a build
+    begins.
     """
 
     needs_image: bool
@@ -100,7 +104,15 @@ def check(by: str, options: dict[str, Any]) -> None:
     Raises:
         UsageError: There is none; the message names the known ones.
     """
-    check_options("detector", by, DETECTORS.get(by), options)
+    factory = DETECTORS.get(by)
+    check_options("detector", by, factory, options)
+    for option in getattr(factory, "files", ()):
+        named = options.get(option)
+        if named and isinstance(named, str) and not Path(named).expanduser().exists():
+            raise UsageError(
+                f"expected {option!r} of the detector {by} to be there, got no file or folder "
+                f"{named}"
+            )
 
 
 def make_detect(options: DetectOptions, seed: int) -> PictureWork:

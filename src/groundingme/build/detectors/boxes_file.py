@@ -89,6 +89,7 @@ class FromFile:
 
     needs_image = False
     same_size = False
+    files = ("path", "classes")
 
     def __init__(
         self, *, path: str, format: str = "", classes: str = "", missing: str = "fail"

@@ -47,6 +47,7 @@ class Yolo:
 
     needs_image = True
     same_size = False
+    files = ("model", "classes")
 
     def __init__(
         self,
