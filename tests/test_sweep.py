@@ -177,6 +177,12 @@ def test_none_where_every_ratio_loses_more() -> None:
     assert "1:8" in found.reason
 
 
+def test_none_where_nothing_is_gained() -> None:
+    found = advice.advise(reduced([0.90, 0.90, 0.89], [0.2, 0.2, 0.2]), 2.0)
+    assert found.ratio is None
+    assert "untouched model's balanced score is as good: 55.0" in found.reason
+
+
 def test_the_finding_follows_the_numbers() -> None:
     up = advice.finding(reduced([0.9, 0.88, 0.85, 0.80], [0.0, 0.5, 0.7, 0.95]))
     assert len(up) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import shlex
 import shutil
@@ -324,6 +325,15 @@ def test_what_cannot_be_trained_is_said_before_it_is_tried(
     assert "holds out all" in said(base, mixture, held_out=0.9)
     assert "bitsandbytes" in said(base, mixture, tune="qlora")
     assert "flash-attn" in said(base, mixture, attention="flash")
+
+
+def test_a_processor_can_be_sent_to_the_processes_that_decode(base: Path) -> None:
+    from groundingme.models.processors import load_processor
+
+    processor = load_processor(str(base))
+    other = pickle.loads(pickle.dumps(processor))
+    assert type(other) is type(processor)
+    assert other.tokenizer("the red square") == processor.tokenizer("the red square")
 
 
 def test_pixels_of_a_resized_image_must_be_those_that_are_seen(

@@ -7,6 +7,7 @@ left out.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 
@@ -46,10 +47,21 @@ def _kind(name: str, options: dict[str, Any]) -> Any:
     return getattr(transformers, found, None) if found else None
 
 
+@functools.cache
 def without_videos(kind: Any) -> Any:
     """The same class, of the same name, whose instances have no part for videos."""
 
     def get_attributes(cls: Any) -> list[str]:
         return [one for one in kind.get_attributes() if one != "video_processor"]
 
-    return type(kind.__name__, (kind,), {"get_attributes": classmethod(get_attributes)})
+    def reduce(self: Any) -> tuple[Any, ...]:
+        return _empty, (kind,), self.__dict__
+
+    # Processes that decode pictures are sent one, and cannot find this class by its name.
+    own = {"get_attributes": classmethod(get_attributes), "__reduce__": reduce}
+    return type(kind.__name__, (kind,), own)
+
+
+def _empty(kind: Any) -> Any:
+    made = without_videos(kind)
+    return made.__new__(made)

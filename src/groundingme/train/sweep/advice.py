@@ -66,6 +66,12 @@ def advise(reduced: Reduced, max_loss: float) -> Advice:
         )
         return Advice(ratio=None, criterion=criterion, reason=reason)
     best = max(fit, key=lambda name: balanced.cells[name].value)
+    if balanced.cells[best].value <= balanced.cells[UNTOUCHED].value + _SLACK:
+        reason = (
+            "The untouched model's balanced score is as good: "
+            f"{_share(balanced.cells[UNTOUCHED])}, that of {best} {_share(balanced.cells[best])}."
+        )
+        return Advice(ratio=None, criterion=criterion, reason=reason)
     change = changes[best]
     moved = f"lose {_loss(change)}" if change.value < 0 else f"gain {_gain(change)}"
     reason = f"Its balanced score is {_share(balanced.cells[best])}, and its positives {moved}."
