@@ -20,6 +20,8 @@ def main() -> None:
     assert found.origin is not None
     params = xllamacpp.CommonParams()
     params.model.path = str(next(Path(found.origin).parent.glob("*.gguf")))
+    # With more, the threads wait for each other in loops: minutes a reply on a busy machine.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.n_ctx, params.n_parallel, params.warmup = 4096, 2, False
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
