@@ -706,6 +706,39 @@ def test_presence_mode_needs_descriptions(make_app: MakeApp, tmp_path: Path) -> 
     assert ann.post("/api/projects", json=body).status_code == 400
 
 
+def test_only_mine_is_what_was_given_to_me_or_begun_by_me(
+    make_app: MakeApp, database_url: str
+) -> None:
+    app = make_app(database=database_url)
+    ann, bob = enter(app, "Ann"), enter(app, "Bob")
+    made(ann, overlap=2)
+    made(ann, overlap=2)
+    save(ann, 7, 0, document(item(ann, 7), note="opened by hand"))
+    assert ann.get("/api/projects/1/next").json()["item"]["id"] == 7
+    assert ann.get("/api/projects/1/next?after=7").json()["item"]["id"] == 8
+    submit(ann, 3)
+    save(bob, 5, 0, document(item(bob, 5), note="not Ann's"))
+    save(ann, 15, 0, document(item(ann, 15), note="of another project"))
+    mine = ann.get("/api/projects/1/queue?mine=1").json()
+    assert ([one["id"] for one in mine["items"]], mine["total"]) == ([3, 7, 8], 3)
+    page = ann.get("/api/projects/1/queue?mine=1&offset=1&limit=1").json()
+    assert ([one["id"] for one in page["items"]], page["total"]) == ([7], 3)
+    # Begun and not done, or given and not begun, from the place on and then from the start.
+    for after, wanted in ((5, 7), (7, 8), (8, 9), (9, 10)):
+        assert ann.get(f"/api/projects/1/next?after={after}").json()["item"]["id"] == wanted
+    for after, wanted in ((3, 7), (7, 8), (10, 3)):
+        found = ann.get(f"/api/projects/1/next?mine=1&after={after}").json()["item"]
+        assert found["id"] == wanted
+
+
+@pytest.mark.slow
+def test_postgresql_compiles_no_questions(postgres: Any) -> None:
+    database = Database(postgres.fresh())
+    with database.session() as session:
+        assert session.scalar(sa.text("SHOW jit")) == "off"
+    database.close()
+
+
 # Files in and out
 
 

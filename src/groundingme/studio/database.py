@@ -233,6 +233,14 @@ def _postgres(url: sa.URL) -> sa.Engine:
             "expected the PostgreSQL driver, got none; pip install 'groundingme[postgres]'"
         ) from None
 
+    @sa.event.listens_for(engine, "connect")
+    def _(connection: Any, record: Any) -> None:
+        # Of a long queue PostgreSQL takes our questions to be dear, and would spend half a second
+        # to compile one that it answers in a few milliseconds.
+        connection.autocommit = True
+        connection.execute("SET jit = off")
+        connection.autocommit = False
+
     @sa.event.listens_for(engine, "checkin")
     def _(connection: Any, record: Any) -> None:
         record.info["used"] = time.monotonic()

@@ -103,7 +103,7 @@ def listed(
     wanted = _filtered(sa.select(*columns), project, who, asked)
     ids = _filtered(sa.select(Item.id), project, who, asked)
     total = session.scalar(sa.select(sa.func.count()).select_from(ids.subquery())) or 0
-    rows = session.execute(wanted.order_by(Item.order).offset(offset).limit(limit))
+    rows = session.execute(wanted.order_by(_place(asked.mine)).offset(offset).limit(limit))
     return [(one, said, state, bool(flag)) for one, said, state, flag in rows], total
 
 
@@ -112,7 +112,7 @@ def following(
 ) -> Item | None:
     """The next item of those asked for, given to nobody; after the last comes the first."""
     wanted = _filtered(sa.select(Item), project, who, asked)
-    return _one(session, wanted, _order(session, project, after), after)
+    return _one(session, wanted, _order(session, project, after), after, few=asked.mine)
 
 
 def take(
@@ -130,16 +130,14 @@ def take(
     if give:
         session.execute(sa.select(Project.id).where(Project.id == project.id).with_for_update())
     order = _order(session, project, after)
-    begun = (
-        _mine(sa.select(Item), who)
-        .where(Item.project_id == project.id, Item.status == "open")
-        .where(sa.or_(Annotation.state == "draft", sa.and_(Annotation.id.is_(None), _given(who))))
+    begun = sa.select(Item).where(
+        Item.project_id == project.id, Item.status == "open", Item.id.in_(_unfinished(who))
     )
     ahead = begun if after is None else begun.where(Item.order > order)
     return (
-        _one(session, ahead, order, after)
+        _one(session, ahead, order, after, few=True)
         or _fresh(session, project, who, order, after, give)
-        or _one(session, begun, order, after)
+        or _one(session, begun, order, after, few=True)
     )
 
 
@@ -267,7 +265,7 @@ def _filtered(
 ) -> sa.Select[Any]:
     wanted = _mine(wanted, who).where(Item.project_id == project.id)
     if asked.mine:
-        wanted = wanted.where(sa.or_(Annotation.id.is_not(None), _given(who)))
+        wanted = wanted.where(Item.id.in_(_theirs(who)))
     if asked.status:
         wanted = wanted.where(shown_status(project, who) == asked.status)
     if asked.flag:
@@ -289,6 +287,30 @@ def _given(who: Person) -> sa.ColumnElement[bool]:
     return sa.exists().where(Assignment.item_id == Item.id, Assignment.person_id == who.id)
 
 
+def _theirs(who: Person) -> sa.CompoundSelect[Any]:
+    """Ids of what was given to a person or begun by them, of all projects.
+
+    Said by themselves, as databases then begin with these few and not with all items.
+    """
+    return sa.union(
+        sa.select(Annotation.item_id).where(Annotation.person_id == who.id),
+        sa.select(Assignment.item_id).where(Assignment.person_id == who.id),
+    )
+
+
+def _unfinished(who: Person) -> sa.CompoundSelect[Any]:
+    """Ids of what a person has begun and not submitted, or was given and has not begun."""
+    begun = sa.exists().where(
+        Annotation.item_id == Assignment.item_id, Annotation.person_id == who.id
+    )
+    return sa.union(
+        sa.select(Annotation.item_id).where(
+            Annotation.person_id == who.id, Annotation.state == "draft"
+        ),
+        sa.select(Assignment.item_id).where(Assignment.person_id == who.id, ~begun),
+    )
+
+
 def _order(session: orm.Session, project: Project, after: int | None) -> int:
     if after is None:
         return -1
@@ -298,13 +320,27 @@ def _order(session: orm.Session, project: Project, after: int | None) -> int:
     return -1 if found is None else found
 
 
+def _place(few: bool) -> sa.ColumnElement[int]:
+    """What items are sorted by.
+
+    Where they are found by a person's own, the index of the order must not be used: PostgreSQL
+    would walk through all items of the project until it has met enough of theirs.
+    """
+    return Item.order + 0 if few else Item.order.expression
+
+
 def _one(
-    session: orm.Session, wanted: sa.Select[Any], order: int, after: int | None
+    session: orm.Session,
+    wanted: sa.Select[Any],
+    order: int,
+    after: int | None,
+    *,
+    few: bool = False,
 ) -> Item | None:
     """The first in order after a place, going round; never the item at that place."""
     if after is not None:
         wanted = wanted.where(Item.id != after)
-    first = wanted.order_by(Item.order).limit(1)
+    first = wanted.order_by(_place(few)).limit(1)
     # Two questions, as each walks the index up to its answer; one over both would sort all.
     found: Item | None = session.scalar(first.where(Item.order > order))
     if found is None and order >= 0:
