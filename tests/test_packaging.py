@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -112,6 +113,21 @@ def test_a_wheel_in_an_empty_environment(tmp_path: Path) -> None:
                           check=False, timeout=120)  # fmt: skip
     package = [one for one in json.loads(told.stdout)["checks"] if one["area"] == "package"]
     assert [one["state"] for one in package] == ["ok"] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.registry
+def test_every_extra_can_be_installed(tmp_path: Path) -> None:
+    """All at once, so that none asks for what another excludes; nothing is installed."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = ",".join(settings["project"]["optional-dependencies"])
+    venv.create(tmp_path / "venv", with_pip=True)
+    done = subprocess.run(
+        [tmp_path / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet", "--dry-run",
+         f"{ROOT}[{extras}]"],
+        capture_output=True, text=True, check=False, timeout=1800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def _bytes(place: Path) -> int:
