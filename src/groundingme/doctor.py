@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import shutil
-import subprocess
+import subprocess  # nosec B404
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -144,7 +144,10 @@ def _gpus() -> Iterator[Check]:
         return
     asked = [program, "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader"]
     try:
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+        done = subprocess.run(  # nosec B603
+            asked, capture_output=True, text=True, timeout=20, check=True
+        )
+        said = done.stdout
     except (OSError, subprocess.SubprocessError) as error:
         yield Check(area="gpu", name="NVIDIA", state="problem",
                     found=f"nvidia-smi does not answer ({type(error).__name__})",
@@ -213,7 +216,7 @@ def _served(base_url: str) -> tuple[list[str] | None, str]:
     if not address.startswith(("http://", "https://")):
         return None, "no http address"
     try:
-        with urllib.request.urlopen(address, timeout=_SECONDS) as reply:
+        with urllib.request.urlopen(address, timeout=_SECONDS) as reply:  # nosec B310
             found = msgspec.json.decode(reply.read(_MOST_BYTES))
         return [str(one["id"])[:80] for one in found["data"]], ""
     except (OSError, ValueError) as error:

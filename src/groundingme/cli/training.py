@@ -171,7 +171,8 @@ def _needs_packages() -> None:
 
 def _launch(name: str, processes: int | None) -> None:
     """Becomes Accelerate's launcher, which starts this command once for each process."""
-    os.execv(sys.executable, [sys.executable, *launcher(name, processes or _gpus(name))])
+    command = [sys.executable, *launcher(name, processes or _gpus(name))]
+    os.execv(sys.executable, command)  # nosec B606
 
 
 def launcher(name: str, processes: int) -> list[str]:

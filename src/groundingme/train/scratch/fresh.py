@@ -147,7 +147,7 @@ def make_config(size: Size, tokenizer: Any) -> Any:
             "num_key_value_heads": size.shared,
             "head_dim": size.head,
             "max_position_embeddings": 4096,
-            "bos_token_id": None,
+            "bos_token_id": None,  # nosec B105
             "eos_token_id": ids(_STOP),
             "pad_token_id": ids(_END),
             "rope_parameters": {
