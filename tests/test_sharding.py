@@ -71,7 +71,7 @@ def test_what_raises_and_what_dies_is_told_and_harms_no_other(tmp_path: Path) ->
 def test_a_result_that_cannot_be_sent_is_an_error_of_its_shard() -> None:
     ((_, result),) = run_shards(worked.unsendable, [1], workers=2)
     assert isinstance(result, JobError)
-    assert "pickle" in str(result)
+    assert "unsendable" in str(result)
 
 
 def test_workers_that_cannot_be_made_end_it() -> None:

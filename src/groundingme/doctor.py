@@ -210,6 +210,7 @@ def _servers(base_urls: Sequence[str]) -> Iterator[Check]:
 
 def _served(base_url: str) -> tuple[list[str] | None, str]:
     """Names of the models that a server has, or None and why they cannot be had."""
+    import urllib.error
     import urllib.request
 
     address = f"{base_url.rstrip('/')}/models"
@@ -219,10 +220,12 @@ def _served(base_url: str) -> tuple[list[str] | None, str]:
         with urllib.request.urlopen(address, timeout=_SECONDS) as reply:  # nosec B310
             found = msgspec.json.decode(reply.read(_MOST_BYTES))
         return [str(one["id"])[:80] for one in found["data"]], ""
+    except urllib.error.HTTPError as error:
+        error.close()
+        return None, f"answers {error.code}"
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        code = getattr(error, "code", None)
-        said = f"answers {code}" if code else str(getattr(reason, "strerror", None) or reason)
+        said = str(getattr(reason, "strerror", None) or reason)
         return None, " ".join(said.split())[:120]
     except (KeyError, TypeError, msgspec.MsgspecError):
         return None, "answers, but not as an OpenAI-compatible server"
