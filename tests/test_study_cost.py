@@ -46,20 +46,21 @@ def servers(path: Path, address: str) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_slots_and_delay_of_a_real_server_are_found(tmp_path: Path) -> None:
-    with SlottedServer(3, 0.06) as server:
+    with SlottedServer(3, 0.3) as server:
         one = setting(
             tmp_path / "study", servers=servers(tmp_path / "s.toml", server.base_url),
-            levels="1,2,3,6,9", rate=500_000.0, p95=1.0,
+            levels="1,2,3,6,9", rate=100_000.0, p95=5.0,
         )  # fmt: skip
         outcome = running.run(STUDY, one)
     found = outcome.values["servers"]["two cards"]
-    # A busy machine adds to every delay; more than 3 in 60 ms there cannot be.
+    # A busy machine adds to every delay; more than 3 in 300 ms there cannot be.
     assert found["slots"] in (3, 4)
-    assert 25 < found["capacity"] < 55
+    assert 5 < found["capacity"] < 11
     assert len(outcome.values["off"]["mean"]) == 3
     assert min(map(abs, outcome.values["off"]["mean"])) < 0.3
-    # 139 requests a second.
+    # 28 requests a second.
     loads = {row["n"]: row["servers"] for row in outcome.values["loads"]}
     assert loads[1] >= 3
     assert loads[2] >= 6

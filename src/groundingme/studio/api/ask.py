@@ -20,6 +20,7 @@ _models: dict[tuple[str, ...], Models] = {}
 
 
 def models(parts: Parts) -> Models:
+    """The models that can be asked, loaded once for each list of specs."""
     specs = parts.settings.models
     return _models.setdefault(specs, Models(specs))
 
