@@ -492,6 +492,23 @@ def test_history_and_its_undo(ada: Tab, build: Path) -> None:
     ada.until(lambda: ada.page.locator("textarea").first.input_value(), before)
 
 
+def test_a_late_answer_takes_nobody_back_from_where_they_went(ada: Tab, build: Path) -> None:
+    project, items = make_project(ada, build, "Slow walks")
+    ada.item(project, items[0]["id"])
+    held: list[Any] = []
+    ada.page.route("**/next?**", lambda route: held.append(route))
+    ada.press("j")
+    ada.until(lambda: bool(held))
+    ada.page.locator(".an-back").first.click()
+    place = f"{ada.served.address}/projects/{project}"
+    ada.until(lambda: ada.page.url.partition("?")[0], place)
+    for route in held:
+        route.continue_()
+    ada.page.locator(".an-card").first.wait_for()
+    ada.page.wait_for_timeout(300)
+    assert ada.page.url.partition("?")[0] == place
+
+
 def test_does_anything_match(ada: Tab, build: Path) -> None:
     project, items = make_project(ada, build, "People reject", kind="presence")
     ada.go(f"/projects/{project}/match")

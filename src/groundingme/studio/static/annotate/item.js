@@ -2,7 +2,7 @@
 import { html, names, useEffect, useMemo, useRef, useState } from "../core/dom.js";
 import { at, forget, prefetch, useGet } from "../core/api.js";
 import { useKeys } from "../core/keys.js";
-import { navigate } from "../core/router.js";
+import { navigateFromHere } from "../core/router.js";
 import { useSession } from "../core/session.js";
 import { ErrorBanner, Loading, say, useTitle } from "../components/notice.js";
 import { prefetchPicture } from "../components/viewer.js";
@@ -66,6 +66,7 @@ function Screen({ parts, search, person }) {
   const [verdicts, setVerdicts] = useState(false);
   const [history, setHistory] = useState(false);
   const [busy, setBusy] = useState(false);
+  const sending = useRef(false);
   const ready = useRef({});
   const [stage, editor] = [useRef(null), useRef(null)];
   const fields = { label: useRef(), description: useRef(), rejection: useRef(), note: useRef() };
@@ -89,15 +90,17 @@ function Screen({ parts, search, person }) {
   const theirs = mine?.conflict?.theirs.box;
   const marks = useMemo(() => (item ? marksOf(item, others, verdicts, theirs) : []), [item?.id, others, verdicts, theirs]);
 
-  const go = async (where) => { if (where) navigate(itemAddress(project, where, search)); };
   const away = async (find) => {
     mine?.flush();
+    const leave = navigateFromHere();
     const where = await find(project, id, search);
-    if (where) go(where);
+    if (where) leave(itemAddress(project, where, search));
     else say("There is no other item.");
   };
   const finish = async (what) => {
-    if (busy || !mine) return;
+    if (sending.current || !mine) return;
+    const leave = navigateFromHere();
+    sending.current = true;
     setBusy(true);
     setProblem(null);
     try {
@@ -106,11 +109,11 @@ function Screen({ parts, search, person }) {
       forget(at`/api/items/${id}`);
       forget(at`/api/projects/${project}/queue`);
       const where = await next;
-      if (where) go(where);
-      else navigate(`/projects/${encodeURIComponent(project)}${search}`);
+      leave(where ? itemAddress(project, where, search) : `/projects/${encodeURIComponent(project)}${search}`);
     } catch (failed) {
       setProblem(failed);
     } finally {
+      sending.current = false;
       setBusy(false);
     }
   };

@@ -3,7 +3,7 @@ import { html, names, useEffect, useRef, useState } from "../core/dom.js";
 import { at, query as queryOf, useGet } from "../core/api.js";
 import { number, subtask } from "../core/format.js";
 import { useKeys } from "../core/keys.js";
-import { navigate, setQuery } from "../core/router.js";
+import { navigate, navigateFromHere, setQuery } from "../core/router.js";
 import { useSession } from "../core/session.js";
 import { Key } from "../components/help.js";
 import { ErrorBanner, Loading, say, useTitle } from "../components/notice.js";
@@ -43,18 +43,20 @@ export default function QueuePage({ parts, query, search }) {
   const open = (item) => navigate(itemAddress(project, item.id, filterQuery, reviews && needsReview(item) ? "review" : "items"));
   const start = async () => {
     if (presence) { navigate(`/projects/${encodeURIComponent(project)}/match`); return; }
+    const leave = navigateFromHere();
     try {
       const next = await following(project, null, filterQuery);
-      if (next) navigate(itemAddress(project, next, filterQuery));
+      if (next) leave(itemAddress(project, next, filterQuery));
       else { say("Nothing is left to do here."); setProblem({ message: "Nothing is left for you here: every item of this list is done or somebody else's." }); }
     } catch (error) {
       setProblem(error);
     }
   };
   const review = async () => {
+    const leave = navigateFromHere();
     try {
       const first = await nextToReview(project, null, filterQuery);
-      if (first) navigate(itemAddress(project, first, filterQuery, "review"));
+      if (first) leave(itemAddress(project, first, filterQuery, "review"));
       else setProblem({ message: "Nothing waits for a review." });
     } catch (error) {
       setProblem(error);

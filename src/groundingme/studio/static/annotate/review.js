@@ -3,7 +3,7 @@ import { html, names, remember, remembered, useEffect, useMemo, useRef, useState
 import { at, forget, get, keep, prefetch, query as queryOf, send, useGet } from "../core/api.js";
 import { fixed } from "../core/format.js";
 import { useKeys } from "../core/keys.js";
-import { navigate } from "../core/router.js";
+import { navigateFromHere } from "../core/router.js";
 import { useSession } from "../core/session.js";
 import { ErrorBanner, Loading, say, useTitle } from "../components/notice.js";
 import { prefetchPicture } from "../components/viewer.js";
@@ -64,6 +64,7 @@ function Review({ parts, search, person }) {
   const [problem, setProblem] = useState(null);
   const [conflict, setConflict] = useState(null);
   const [busy, setBusy] = useState(false);
+  const sending = useRef(false);
   const [stage, editor] = [useRef(null), useRef(null)];
   const fields = { label: useRef(), description: useRef(), rejection: useRef() };
   useTitle(item ? `Review ${item.name ?? item.id}` : "Review");
@@ -106,7 +107,9 @@ function Review({ parts, search, person }) {
   };
   const takeAll = (side) => sides[side] && change(sides[side].document);
   const decide = async (accept) => {
-    if (busy || !final || decided) return;
+    if (sending.current || !final || decided) return;
+    const leave = navigateFromHere();
+    sending.current = true;
     setBusy(true);
     setProblem(null);
     try {
@@ -118,11 +121,12 @@ function Review({ parts, search, person }) {
       forget(at`/api/projects/${project}`);
       say(accept ? "Accepted" : "Rejected");
       const where = await next;
-      navigate(where ? itemAddress(project, where, search, "review") : `/projects/${encodeURIComponent(project)}${search}`);
+      leave(where ? itemAddress(project, where, search, "review") : `/projects/${encodeURIComponent(project)}${search}`);
     } catch (failed) {
       if (failed.status === 409 && failed.more.theirs) setConflict(failed.more);
       else setProblem(failed);
     } finally {
+      sending.current = false;
       setBusy(false);
     }
   };
@@ -142,8 +146,9 @@ function Review({ parts, search, person }) {
     }
   };
   const away = async (find) => {
+    const leave = navigateFromHere();
     const where = await find(project, id, search);
-    if (where) navigate(itemAddress(project, where, search, "review"));
+    if (where) leave(itemAddress(project, where, search, "review"));
     else say("There is no other item to review.");
   };
   const step = (by) => setAt((now) => Math.min(Math.max(now + by, 0), rows.length - 1));

@@ -20,6 +20,12 @@ export function navigate(to, { replace = false } = {}) {
   changed();
 }
 
+// A `navigate` for an address that is found later: who has gone elsewhere meanwhile stays there.
+export function navigateFromHere() {
+  const here = location.pathname;
+  return (to, options) => { if (location.pathname === here) navigate(to, options); };
+}
+
 // Changes parts of the query; "" or null takes one out. A filter is no step to come back to,
 // unless `push` says so.
 export function setQuery(changes, { push = false } = {}) {
