@@ -268,8 +268,8 @@ def test_changed_words_are_marked(ada: Tab, build: Path) -> None:
         == mine["rejection"]["description"].split()
     )
     ada.press("o", "i")
-    assert ada.page.locator(".boxes .line.other").count() == 2
-    assert ada.page.locator(".boxes .line.c0").count() == 1
+    ada.until(ada.page.locator(".boxes .line.other").count, 2)
+    ada.until(ada.page.locator(".boxes .line.c0").count, 1)
 
 
 def test_a_kill_while_typing_loses_nothing(chromium: Any, build: Path, tmp_path: Path) -> None:
@@ -399,8 +399,8 @@ def test_reviewer_adjudicates(ada: Tab, chromium: Any, build: Path) -> None:
         cleo.press("r")
         cleo.page.locator(".viewer[data-state=drawn]").wait_for()
         assert cleo.page.url.endswith(f"/review/{item}")
-        assert cleo.page.locator(".boxes .line.c0").count() == 1
-        assert cleo.page.locator(".boxes .line.c1").count() == 1
+        cleo.until(cleo.page.locator(".boxes .line.c0").count, 1)
+        cleo.until(cleo.page.locator(".boxes .line.c1").count, 1)
         assert "differ" in cleo.page.locator("[data-field=box]").get_attribute("class")
         # The box of the second, the words of the first.
         cleo.press("ArrowRight")
@@ -425,7 +425,7 @@ def test_pictures_without_proposals(ada: Tab, build: Path) -> None:
     pane = ada.page.locator(".pane").bounding_box()
     middle = (pane["x"] + pane["width"] / 2, pane["y"] + pane["height"] / 2)
     ada.press("Enter")
-    assert "no description" in ada.page.locator(".banner").inner_text()
+    ada.until(lambda: "no description" in ada.page.locator(".banner").inner_text())
     ada.page.keyboard.type("the thing in the middle")
     ada.press("Escape", "Enter")
     ada.until(lambda: "a box" in ada.page.locator(".banner").inner_text())
