@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -401,6 +402,67 @@ def test_killed_at_random_it_ends_with_the_same_bytes(
     done = subprocess.run(running, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert content(tmp_path) == whole
+
+
+DIES = """
+import os, pathlib, sys
+from groundingme.cli import main
+
+left, replace = int(sys.argv.pop(1)), pathlib.Path.replace
+
+def dies(self, target):
+    global left
+    left -= 1
+    if not left:
+        os._exit(9)
+    return replace(self, target)
+
+pathlib.Path.replace = dies
+main()
+"""
+
+
+@pytest.mark.parametrize("step", [1, 2, 13])
+def test_killed_before_a_file_takes_its_name_it_leaves_no_half_one(
+    running: list[str], source: Path, tmp_path: Path, whole: dict[str, bytes], step: int
+) -> None:
+    told = [sys.executable, "-c", DIES, *running[3:]]
+    told.insert(3, str(step))
+    died = 0
+    while subprocess.run(told, capture_output=True, check=False).returncode == 9:
+        died += 1
+        assert any(path.name.rpartition(".")[2].isdigit() for path in tmp_path.rglob(".*.*"))
+        if died == 4:
+            break
+    assert died
+    build(source, tmp_path).run()
+    assert content(tmp_path) == whole
+
+
+def test_a_folder_of_a_data_set_killed_before_its_mark_is_used_again(
+    source: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    last = build(source, tmp_path).run()
+    (last.folder / "done").unlink()
+    data = last.folder / "data"
+    shutil.rmtree(data)
+    data.mkdir()
+    (data / ".groundingme-export.json.4711").write_text('{"finger')
+    (last.folder / "00000.parquet").unlink()
+    build(source, tmp_path).run()
+    assert content(tmp_path) == whole
+
+
+def test_a_second_process_changes_nothing_of_the_first(source: Path, tmp_path: Path) -> None:
+    import filelock
+
+    from groundingme.errors import RunError
+
+    build(source, tmp_path).run(to="list")
+    before = content(tmp_path)
+    with filelock.FileLock(tmp_path / ".lock"), pytest.raises(RunError, match="another process"):
+        build(source, tmp_path, "seed=4").run()
+    assert content(tmp_path) == before
 
 
 def test_a_second_process_is_told_who_works_there(

@@ -296,6 +296,14 @@ def _flat(run: Run) -> dict[str, Any]:
     return {**fields, **settings}
 
 
+_STRAY = re.compile(r"\..+\.\d+")
+
+
+def temporary_name(path: Path) -> Path:
+    """Where this process writes a file before it takes its name."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
 def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Replaces a file whole, so that neither a reader nor a kill ever sees half of it.
 
@@ -304,7 +312,7 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> No
         content: All of it.
         durable: Nor does a loss of power leave half of it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_name(path)
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -318,10 +326,22 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> No
         raise
 
 
+def remove_strays(folder: Path, *, deep: bool = True) -> None:
+    """Removes the temporary files that killed processes left.
+
+    Args:
+        folder: That nobody else writes to meanwhile.
+        deep: Whether those of the folders in it go, too.
+    """
+    for path in folder.rglob(".*") if deep else folder.glob(".*"):
+        if _STRAY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[Path]:
     """A temporary file beside `path`, which takes its place when all went well."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = temporary_name(path)
     try:
         yield part
         part.replace(path)

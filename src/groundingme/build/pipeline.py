@@ -33,7 +33,7 @@ from groundingme.build.tally import Silent, Tally, Watcher
 from groundingme.cache import Cache
 from groundingme.errors import DataError, JobError, RunError, UsageError
 from groundingme.sharding import run_shards
-from groundingme.store import kept, write_atomically
+from groundingme.store import kept, remove_strays, write_atomically
 
 LIST = "list"
 
@@ -114,8 +114,7 @@ class Build:
                 f"expected a stage of this configuration, got {to!r}; it has "
                 f"{', '.join(self.places)}"
             )
-        self._claim()
-        with self._lock():
+        with self._claimed():
             before: Place | None = None
             for place in self.places.values():
                 if retry_failed and before is not None:
@@ -192,42 +191,42 @@ class Build:
             + "; change its section, or the source"
         )
 
-    def _claim(self) -> None:
-        try:
-            self.work.mkdir(parents=True, exist_ok=True)
-            told = {
-                "seed": self.config.seed,
-                "shard": self.config.shard,
-                **{k: v for k, v in self.config.sections.items() if v is not None},
-            }
-            write_atomically(
-                self.work / "build.json", msgspec.json.format(msgspec.json.encode(told))
-            )
-        except OSError as error:
-            raise UsageError(
-                f"expected a folder that can be written, got {self.work} ({error.strerror}); "
-                "name another with --work"
-            ) from None
-
     @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _claimed(self) -> Iterator[None]:
+        """Holds the folder, without what a killed process left half written."""
         import filelock
 
-        lock = filelock.FileLock(self.work / ".lock", timeout=0)
-        try:
-            with lock:
-                yield
-        except filelock.Timeout:
-            raise RunError(
-                f"expected a folder that nobody works in, got {self.work}, where another process "
-                "builds; wait for it, or name another with --work"
-            ) from None
+        told = {
+            "seed": self.config.seed,
+            "shard": self.config.shard,
+            **{k: v for k, v in self.config.sections.items() if v is not None},
+        }
+        held = filelock.FileLock(self.work / ".lock", timeout=0)
+        with contextlib.ExitStack() as stack:
+            try:
+                self.work.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held)
+                remove_strays(self.work, deep=False)
+                for place in self.places.values():
+                    remove_strays(place.folder)
+                write_atomically(
+                    self.work / "build.json", msgspec.json.format(msgspec.json.encode(told))
+                )
+            except filelock.Timeout:
+                raise RunError(
+                    f"expected a folder that nobody works in, got {self.work}, where another "
+                    "process builds; wait for it, or name another with --work"
+                ) from None
+            except OSError as error:
+                raise UsageError(
+                    f"expected a folder that can be written, got {self.work} ({error.strerror}); "
+                    "name another with --work"
+                ) from None
+            yield
 
     def _start(self, place: Place) -> None:
         with kept(place.folder):
             place.folder.mkdir(exist_ok=True)
-            for stray in place.folder.glob(".*.parquet.*"):
-                stray.unlink(missing_ok=True)
             told = {"stage": place.name, "key": place.key, "seed": self.config.seed}
             told["options"] = self.config.sections.get(place.name)
             write_atomically(place.folder / "stage.json", msgspec.json.encode(told))

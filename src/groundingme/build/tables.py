@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import types
 import typing
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import numpy as np
 
 from groundingme.build.records import Detections, Picture, Target
 from groundingme.errors import DataError
+from groundingme.store import temporary_name
 
 Record = Picture | Target
 
@@ -36,7 +36,7 @@ def write(path: Path, records: Sequence[Record], kind: type[Record]) -> None:
     import pyarrow.parquet as pq
 
     table = (_pictures_out if kind is Picture else _targets_out)(cast("Any", records))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_name(path)
     try:
         # Numbers that hardly repeat are not worth a dictionary.
         repeated = ["labels.list.element", "tags.list.element"] if kind is Picture else True

@@ -30,7 +30,7 @@ from groundingme.datasets.layouts import Tick, write_coco, write_folder, write_p
 from groundingme.datasets.peer_layouts import write_label_studio, write_refcoco, write_tsv
 from groundingme.errors import DataError, UsageError
 from groundingme.registry import unknown
-from groundingme.store import write_atomically
+from groundingme.store import remove_strays, write_atomically
 
 
 def export(
@@ -95,6 +95,7 @@ def mark(folder: Path) -> dict[str, Any]:
 def _claim(folder: Path, dataset: Dataset, layout: str) -> None:
     """Keeps two data sets from being mixed in one folder."""
     mine = {"fingerprint": dataset.fingerprint, "layout": layout, "samples": len(dataset)}
+    remove_strays(folder)
     with suppress(FileNotFoundError):
         if mark(folder) == mine:
             return

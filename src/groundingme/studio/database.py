@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from groundingme.errors import MissingDependencyError, UsageError
+from groundingme.store import temporary_name
 from groundingme.studio.models import Base
 from groundingme.terminal import visible
 
@@ -105,7 +105,7 @@ class Database:
         Raises:
             UsageError: The file cannot be written.
         """
-        part = path.with_name(f".{path.name}.{os.getpid()}")
+        part = temporary_name(path)
         try:
             part.parent.mkdir(parents=True, exist_ok=True)
             part.unlink(missing_ok=True)
