@@ -20,7 +20,7 @@ from groundingme.loading import compare
 from groundingme.saving import save_samples
 from groundingme.schema import Generation, Run, Sample
 from groundingme.store import RunFolder
-from groundingme.wording import sentence, sentences
+from groundingme.wording import p_value, sentence, sentences
 
 GROUPS = (("Discriminative", "Text"), ("Spatial", "Counting"), ("Limited", "Small"),
           ("Rejection", "Text"))  # fmt: skip
@@ -453,3 +453,12 @@ def test_what_power_cannot_say() -> None:
     assert math.isnan(power.smallest_paired(5, 0.2))
     assert math.isnan(power.smallest_unpaired(3, 0.05))
     assert power.design_effect(100, 100, 0.9) == 1
+
+
+def test_a_probability_never_reads_as_nothing() -> None:
+    said = {p: p_value(p) for p in (0.0, 1e-9, 0.0004, 0.000999, 0.001, 0.0424, 1.0)}
+    assert said == {
+        0.0: "<0.001", 1e-9: "<0.001", 0.0004: "<0.001", 0.000999: "<0.001",
+        0.001: "0.001", 0.0424: "0.042", 1.0: "1.000",
+    }  # fmt: skip
+    assert p_value(math.nan) == "–"

@@ -37,7 +37,7 @@ def with_vips() -> None:
 
 
 @pytest.mark.usefixtures("with_vips")
-@pytest.mark.parametrize("size", [*levels(SIZE)[-4:], (160, 105)])
+@pytest.mark.parametrize("size", [*levels(SIZE)[-4:], (160, 105), (1300, 425), (260, 850)])
 def test_pixels_are_those_of_pillow(large: bytes, size: tuple[int, int]) -> None:
     mine = vips.reduced(large, size)
     assert mine is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -54,6 +55,11 @@ def sentences(comparison: Comparison, *, most: int = 10) -> list[str]:
 def points(share: float) -> str:
     """A share in [-1, 1] as points with one decimal, and a true minus sign."""
     return f"{100 * share:.1f}".replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """A probability with three decimals; one that would read as nothing is only bounded."""
+    return "–" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _said(one: Contrast, contrasts: Sequence[Contrast]) -> bool:

@@ -197,7 +197,7 @@ def _mistakes(found: Comparison) -> Table:
 
 
 def _slices(found: Comparison, most: int) -> Table:
-    from groundingme.wording import points
+    from groundingme.wording import p_value, points
 
     two = len(found.entries) == 2
     a, b = ("only A right", "only B right")
@@ -208,9 +208,8 @@ def _slices(found: Comparison, most: int) -> Table:
     table = _table("Where they differ most", heads, left=1 if two else 3)
     for one in found.disagreements[:most]:
         pair = () if two else (found.entries[one.a].label, found.entries[one.b].label)
-        p = "<0.001" if one.adjusted < 0.001 else f"{one.adjusted:.3f}"
         table.add_row(one.group, *pair, str(one.samples), str(one.only_a), str(one.only_b),
-                      points(one.difference), p)  # fmt: skip
+                      points(one.difference), p_value(one.adjusted))  # fmt: skip
     return table
 
 

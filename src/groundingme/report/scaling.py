@@ -13,6 +13,7 @@ from groundingme.report.sampled import Sampled
 from groundingme.report.svg import PERCENT, Axis, Series, line_chart
 from groundingme.scale.curves import Frontier, Point
 from groundingme.scale.selection import Row
+from groundingme.wording import p_value
 
 _SHIFT = 0.035
 """Between whiskers of one number of trajectories, in doublings."""
@@ -41,7 +42,7 @@ def _table(rows: Sequence[Row]) -> Html:
                 row.name,
                 Html(f"{_share(row.score)}{_span(row.low, row.high)}"),
                 Html(f"{_signed(row.gain)}{_span(row.gain_low, row.gain_high, _signed)}"),
-                _chance(row.p),
+                p_value(row.p),
                 f"{row.trajectories:.1f}",
                 "–" if math.isnan(row.tokens) else f"{row.tokens:,.0f}",
                 *(["–" if row.dollars is None else f"{row.dollars:.2f}"] if priced else []),
@@ -72,10 +73,6 @@ def _heard(rows: Sequence[Row]) -> Html:
         "ended, the larger cluster wins. Far from 50 %, the judge looks at the order."
     )
     return Html(tag("h3", "Judges") + made + tag("p", said, class_="note"))
-
-
-def _chance(p: float) -> str:
-    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _signed(value: float) -> str:
@@ -174,7 +171,7 @@ def _stop(line: str, p: Frontier) -> list[object]:
         f"{p.k:.1f}",
         Html(f"{_share(p.score)}{_span(p.low, p.high)}"),
         Html(f"{_signed(p.less)}{_span(p.less_low, p.less_high, _signed)}"),
-        _chance(p.p),
+        p_value(p.p),
     ]
 
 

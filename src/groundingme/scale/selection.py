@@ -26,6 +26,7 @@ from groundingme.scale.trajectories import Trajectories, gather, keep
 from groundingme.schema import Generation, Run, Sample
 from groundingme.store import RunFolder, list_runs
 from groundingme.taxonomy import L1
+from groundingme.wording import p_value
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -421,7 +422,7 @@ def table(rows: Sequence[Row]) -> Table:
             *(_percent(row.by_l1.get(c, math.nan)) for c in categories),
             f"{100 * row.gain:+.1f}",
             f"{100 * row.gain_low:+.1f} to {100 * row.gain_high:+.1f}",
-            "·" if math.isnan(row.p) else "<0.001" if row.p < 0.001 else f"{row.p:.3f}",
+            p_value(row.p),
             f"{row.trajectories:.1f}",
             "·" if math.isnan(row.tokens) else f"{row.tokens:,.0f}",
         ]

@@ -1,7 +1,7 @@
 // Two to four runs side by side: figures, pairs, agreement, and the samples on which they differ.
 import { html, useMemo } from "../core/dom.js";
 import { at, query, useGet } from "../core/api.js";
-import { number, percent, plural } from "../core/format.js";
+import { number, percent, plural, pValue } from "../core/format.js";
 import { useKeys } from "../core/keys.js";
 import { navigate, setQuery } from "../core/router.js";
 import { inOrder, KindLegend, LETTERS, Letter, Mistakes, Verdict, WithStrip } from "../components/figures.js";
@@ -61,7 +61,6 @@ function Difference({ pair, reach }) {
       <circle class="dot" cx=${spot(pair.difference)} cy="10" r="4" /></svg></span>`;
 }
 
-const pValue = (p) => (p == null ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(3));
 
 function Pairs({ found, runs, csv }) {
   const letter = (id) => LETTERS[runs.indexOf(id)];

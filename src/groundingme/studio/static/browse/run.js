@@ -1,7 +1,7 @@
 // One run: its figures by subtask, and all of its samples.
 import { Fragment, html, useCallback, useEffect, useState } from "../core/dom.js";
 import { at, query, useEvents, useGet } from "../core/api.js";
-import { dollars, number, percent, plural, short, time } from "../core/format.js";
+import { dollars, number, percent, plural, pValue, short, time } from "../core/format.js";
 import { useKeys } from "../core/keys.js";
 import { navigate, setQuery } from "../core/router.js";
 import { SampleCard } from "../components/card.js";
@@ -92,7 +92,7 @@ function Ways({ address }) {
         <thead><tr><th scope="col">Way</th><th scope="col">Acc@0.5</th><th scope="col" class="num" title="Points above the mean of the trajectories">Gain</th><th scope="col" class="num">p</th></tr></thead>
         <tbody>${data.items.map((one) => html`<tr key=${one.name}><th scope="row">${one.name}</th>
           <td class="strips"><${WithStrip} of=${{ value: one.score, low: one.low, high: one.high }} tone="c4" /></td>
-          <td class="num">${gain(one)}</td><td class="num soft">${one.p == null ? "" : one.p < 0.001 ? "< 0.001" : one.p.toFixed(3)}</td></tr>`)}</tbody>
+          <td class="num">${gain(one)}</td><td class="num soft">${one.p == null ? "" : pValue(one.p)}</td></tr>`)}</tbody>
       </table></div>
       <div class="foot"><span></span><${CsvLink} href=${`${address}/selectors.csv`} /></div>
     </section>`;

@@ -4,6 +4,7 @@
 export const percent = (value, digits = 1) => (value == null ? "–" : (100 * value).toFixed(digits));
 export const number = (value) => (value == null ? "–" : value.toLocaleString("en-US"));
 export const fixed = (value, digits = 2) => (value == null ? "–" : value.toFixed(digits));
+export const pValue = (p) => (p == null ? "–" : p < 0.001 ? "<0.001" : p.toFixed(3));
 
 export function short(value) {
   if (value == null) return "–";
