@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import re
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +51,38 @@ class Reply(NamedTuple):
     delay: float = 0.0
 
 
+class Holding:
+    """A server's default reply: so many requests are answered, and all later ones are held.
+
+    So a client with `n` requests in hand has kept all that was answered once `n` are held, and
+    does not get any further, however long it takes to look at it.
+
+    Args:
+        answer: From a description to its reply.
+        first: Requests to answer; None answers all.
+
+    Attributes:
+        held: Requests that got no answer, and get none.
+    """
+
+    def __init__(self, answer: Callable[[str], Reply], first: int | None) -> None:
+        self._answer = answer
+        self.answer_only(first)
+
+    def answer_only(self, first: int | None) -> None:
+        """Begins to count anew."""
+        self._left = first
+        self.held = 0
+
+    def __call__(self, description: str) -> Reply:
+        if self._left == 0:
+            self.held += 1
+            return Reply(delay=3600)
+        if self._left is not None:
+            self._left -= 1
+        return self._answer(description)
+
+
 class ChatServer:
     """The server; its address is `base_url`.
 
@@ -80,6 +114,7 @@ class ChatServer:
         self._flying = 0
         self._turns: Counter[str] = Counter()
         self._ready = threading.Event()
+        self._place: socket.socket | None = None
 
     def __enter__(self) -> ChatServer:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
@@ -108,8 +143,10 @@ class ChatServer:
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
+        self._give_up_place()
 
     async def _listen(self, port: int) -> None:
+        self._give_up_place()
         self._site = web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True)
         await self._site.start()
 
@@ -118,6 +155,10 @@ class ChatServer:
 
         async def away() -> None:
             await self._site.stop()
+            # Nobody listens, but nobody else gets the port meanwhile.
+            self._place = socket.socket()
+            self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._place.bind(("127.0.0.1", self._port))
             assert self._runner.server is not None
             for connection in self._runner.server.connections:
                 if connection.transport is not None:
@@ -127,7 +168,20 @@ class ChatServer:
 
     def come_back(self) -> None:
         """Listens again at the same address."""
-        asyncio.run_coroutine_threadsafe(self._listen(self._port), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._listen(self._port), self._loop).result(60)
+
+    def settle(self) -> None:
+        """Returns when what clients sent before is in `asked`, though they may be gone since."""
+        # The server reads what comes in turn, so all of that is read before this is answered.
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("GET", "/")
+            connection.getresponse().read()
+
+    def _give_up_place(self) -> None:
+        if self._place is not None:
+            self._place.close()
+            self._place = None
 
     async def _moved(self, request: web.Request) -> web.Response:
         return web.Response(status=307, headers={"Location": "/v1/chat/completions"})

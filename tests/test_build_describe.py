@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chat import ChatServer, Reply
+from chat import ChatServer, Holding, Reply
 from groundingme.build import rules
 from groundingme.build.describe import DescribeOptions, work
 from groundingme.build.questions import Asked, Question, Shown, ask_all
@@ -321,10 +321,9 @@ def test_killed_and_interrupted_it_goes_on_where_it_was(tmp_path: Path) -> None:
     listed = tmp_path / "targets.json"
     listed.write_bytes(msgspec.json.encode(targets))
 
-    def reply(prompt: str) -> Reply:
-        return Reply(GOOD, delay=0.05)
+    holding = Holding(lambda prompt: Reply(GOOD), 8)
 
-    with ChatServer(default=reply) as server:
+    with ChatServer(default=holding) as server:
 
         def start(out: str) -> subprocess.Popen[bytes]:
             command = [
@@ -345,20 +344,20 @@ def test_killed_and_interrupted_it_goes_on_where_it_was(tmp_path: Path) -> None:
             *lines, _ = file.read_bytes().split(b"\n")
             return [json.loads(line)["id"] for line in lines]
 
-        for how in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
-            before = len(written())
+        for number, how in enumerate((signal.SIGKILL, signal.SIGINT, signal.SIGKILL), 1):
+            holding.answer_only(8)
             process = start(str(tmp_path / "out.json"))
-            while len(written()) < before + 8:
+            while holding.held < 4:
                 assert process.poll() is None
                 time.sleep(0.01)
             process.send_signal(how)
             code = process.wait(90)
             assert code == (130 if how is signal.SIGINT else -signal.SIGKILL)
-        time.sleep(0.2)
-        finished, asked = set(written()), len(server.asked)
-        assert 24 <= len(finished) < 60
+            assert len(set(written())) == len(written()) == 8 * number
+        holding.answer_only(None)
+        asked = len(server.asked)
         assert start(str(tmp_path / "out.json")).wait(120) == 0
-        assert len(server.asked) - asked == 60 - len(finished), "what was answered is not asked"
+        assert len(server.asked) - asked == 60 - 24, "what was answered is not asked"
     done = json.loads((tmp_path / "out.json").read_bytes())
     assert [one["description"] for one in done] == [GOOD] * 60
     assert len(written()) == len(set(written())) == 60

@@ -7,7 +7,7 @@ import functools
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,7 @@ class Scripted(Model):
         fatal: Id that nothing can succeed after.
         deadly: Id that kills the worker.
         seconds: What each reply takes.
+        patient: Ids whose replies wait until the fatal one was asked.
     """
 
     name = "test/scripted"
@@ -106,13 +107,22 @@ class Scripted(Model):
     coords = "abs"
 
     def __init__(
-        self, folder: Path, *, fatal: str = "", deadly: str = "", seconds: float = 0.0
+        self,
+        folder: Path,
+        *,
+        fatal: str = "",
+        deadly: str = "",
+        seconds: float = 0.0,
+        patient: Sequence[str] = (),
     ) -> None:
         self.folder, self.fatal, self.deadly, self.seconds = folder, fatal, deadly, seconds
+        self.patient = patient
 
     async def generate(self, request: Request) -> Generation:
         log(self.folder / "asked", f"{request.id} {time.time():.3f} {os.getpid()}")
         await asyncio.sleep(self.seconds)
+        while request.id in self.patient and self.fatal not in self.asked():
+            await asyncio.sleep(0.01)
         if request.id == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         if request.id == self.fatal:
