@@ -121,7 +121,7 @@ class Scripted(Model):
     async def generate(self, request: Request) -> Generation:
         log(self.folder / "asked", f"{request.id} {time.time():.3f} {os.getpid()}")
         await asyncio.sleep(self.seconds)
-        while request.id in self.patient and self.fatal not in self.asked():
+        while request.id in self.patient and self.fatal not in self.asked():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         if request.id == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
