@@ -211,6 +211,7 @@ def test_lines_are_brought_to_the_disk_now_and_then(
     folder = filled(tmp_path)
     monkeypatch.setattr(store, "SYNC_EVERY", 0.05)
     monkeypatch.setattr(os, "fsync", fsync)
+
     def until(count: int) -> None:
         deadline = time.monotonic() + 60
         while len(synced) < count and time.monotonic() < deadline:

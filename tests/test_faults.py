@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import itertools
 import json
 import math
 import time
@@ -113,11 +112,16 @@ def test_sessions_that_end_early_add_up_to_a_whole_run(
     assert sorted(replies, key=int) == [str(n) for n in range(150)]  # none twice
 
 
+def patience(name: str) -> float:
+    """Seconds to wait for a reply: only of what never comes they must be over soon."""
+    return 3 if name in ("stalled", "never") else 60
+
+
 @pytest.mark.parametrize("name", PASSING)
 def test_each_fault_passes(tmp_path: Path, name: str) -> None:
     data = make_data(tmp_path / "data", samples=3)
     with ChatServer({"thing 1": [PASSING[name](), Reply("null")]}) as server:
-        result = run(server, data, tmp_path / "runs", timeout=2)
+        result = run(server, data, tmp_path / "runs", timeout=patience(name))
     assert fates(result) == {"0": "box", "1": "rejected", "2": "box"}
     assert server.asked.count("thing 1") == 2
 
@@ -141,7 +145,7 @@ def test_a_fault_that_stays_is_a_failure_with_its_reason(
     data = make_data(tmp_path / "data", samples=3)
     policy = RetryPolicy(attempts=2, base=0.01)
     with ChatServer({"thing 1": [PASSING[name]()]}) as server:
-        result = run(server, data, tmp_path / "runs", retry=policy, timeout=2)
+        result = run(server, data, tmp_path / "runs", retry=policy, timeout=patience(name))
     assert fates(result) == {"0": "box", "1": "failed", "2": "box"}
     assert any(f"failed, {kind}: 1 sample" in note for note in result.notes)
 
@@ -185,14 +189,10 @@ class Told(Silent):
 
 def test_a_pause_until_there_is_quota_again(tmp_path: Path) -> None:
     data = make_data(tmp_path / "data", samples=40)
-    until = time.monotonic() + 1e9
     refused: list[float] = []
 
     def reply(description: str) -> Reply:
-        nonlocal until
-        if len(server.asked) == 20:
-            until = time.monotonic() + 0.5
-        if len(server.asked) >= 20 and time.monotonic() < until:
+        if len(server.asked) >= 20 and len(refused) < 12:
             refused.append(time.monotonic())
             return Reply(status=429, body=QUOTA)
         return Reply("null")
@@ -202,10 +202,11 @@ def test_a_pause_until_there_is_quota_again(tmp_path: Path) -> None:
     with ChatServer(default=reply) as server:
         result = run(server, data, tmp_path / "runs", retry=policy, progress=told, concurrency=8)
     assert set(fates(result).values()) == {"rejected"}
-    # Those in flight were refused once each; from then on one asks, ever more rarely.
-    assert 2 <= len(refused) <= 8 + 5
     waits = [line for line in told.lines if line.startswith("waiting for quota, asking again in")]
-    assert 2 <= len(waits) <= 6
+    # Those in flight were refused once each; from then on one asks, ever more rarely.
+    assert 12 - 7 <= len(waits) <= 12
+    assert refused[-1] - refused[-2] > 0.19
+    assert refused[-3] - refused[-4] > 0.09
     assert "no money left" in waits[0]
 
 
@@ -270,8 +271,8 @@ def test_failures_that_hit_some_are_no_reason_to_stop(tmp_path: Path) -> None:
     data = make_data(tmp_path / "data", samples=30)
     refusing = {f"thing {n}": [Reply(status=400)] for n in range(30) if n != 5}
     with ChatServer(refusing) as server:
-        assert run(server, data, tmp_path / "one").failed == 29
-        assert run(server, data, tmp_path / "one").failed == 29
+        assert run(server, data, tmp_path / "one", concurrency=1).failed == 29
+        assert run(server, data, tmp_path / "one", concurrency=1).failed == 29
         assert len(server.asked) == 30 + 29
     refusing = {f"thing {n}": [Reply(status=400)] for n in range(29)}
     with ChatServer(refusing) as server:
@@ -323,8 +324,7 @@ def test_who_asks_to_wait_is_left_alone_by_every_request(tmp_path: Path) -> None
     with ChatServer(default=reply) as server:
         assert not run(server, data, tmp_path / "runs", concurrency=2).failed
     # One may have been under way when the server said so.
-    assert max(later - one for one, later in itertools.pairwise(times)) >= 2.9
-    assert sum(later - one > 1.5 for one, later in itertools.pairwise(times)) == 1
+    assert sum(one - times[19] < 2.9 for one in times[20:]) <= 1
 
 
 def test_requests_a_minute_hold_on_the_wire(tmp_path: Path) -> None:
@@ -336,9 +336,10 @@ def test_requests_a_minute_hold_on_the_wire(tmp_path: Path) -> None:
         return Reply("null")
 
     with ChatServer(default=reply) as server:
+        began = time.monotonic()
         run(server, data, tmp_path / "runs", rpm=300)
         # Five at once, and the others at five a second.
-        assert times[-1] - times[0] >= 2.5
+        assert times[-1] - began >= 2.5
         for wrong in (0, -1, float("nan")):
             with pytest.raises(UsageError, match="rpm of 1 or more"):
                 run(server, data, tmp_path / "runs", rpm=wrong)
