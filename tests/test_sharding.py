@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -37,15 +36,15 @@ def test_several_workers_are_other_processes() -> None:
     assert os.getpid() not in {process for _, process in found.values()}
 
 
-def test_results_come_in_the_order_of_finishing() -> None:
-    began = time.monotonic()
-    slow, quick = 8.0, 0.01
+def test_results_come_in_the_order_of_finishing(tmp_path: Path) -> None:
     came = []
-    for shard, _ in run_shards(worked.sleepers, [slow, quick, quick], workers=2):
-        came.append((shard, time.monotonic() - began))
-    assert [shard for shard, _ in came] == [quick, quick, slow]
-    # They were handed over when they were there, and not with the last one.
-    assert came[2][1] - came[1][1] > 1
+    make = functools.partial(worked.gated, str(tmp_path))
+    for shard, _ in run_shards(make, [0, 1, 2], workers=2):
+        came.append(shard)
+        # Both were handed over when they were there, and not with the last one.
+        if len(came) == 2:
+            worked.log(tmp_path / "open", "yes")
+    assert came == [1, 2, 0]
 
 
 def test_what_raises_and_what_dies_is_told_and_harms_no_other(tmp_path: Path) -> None:
@@ -88,14 +87,17 @@ def test_no_shard_is_begun_after_a_stop(tmp_path: Path) -> None:
         found.append(number)
     # Those in hand came to their end.
     assert sorted(worked.lines(tmp_path / "tried"), key=int) == [str(n) for n in sorted(found)]
-    assert 2 <= len(found) <= 4
+    # One came alone, then two together; the two workers had their next ones by then.
+    assert 2 <= len(found) <= 5
     assert list(run_shards(worked.squares, [1, 2], stop=lambda: True)) == []
 
 
 def test_who_stops_listening_leaves_no_process() -> None:
+    others = psutil.Process().children()
     results = run_shards(worked.sleepers, [0.01, 60.0, 60.0], workers=2)
     assert next(results) == (0.01, 0.01)
-    there = [one for one in psutil.Process().children() if "resource_tracker" not in said(one)]
+    there = [one for one in psutil.Process().children()
+             if one not in others and "resource_tracker" not in said(one)]  # fmt: skip
     assert len(there) == 2
     results.close()
     assert not [one for one in there if one.is_running()]
