@@ -25,12 +25,12 @@ from groundingme.datasets import Dataset
 from groundingme.errors import JobError, UnknownNameError, UsageError
 from groundingme.report.svg import Axis, Span
 from groundingme.studies import STUDIES, changing, estimates, running
+from groundingme.studies.conditions import AS_IT_IS, everyone
 from groundingme.studies.estimates import Gain, answers, corrected, shares, turned
 from groundingme.studies.figures import dots
 from groundingme.studies.learning import gained, shared
 from groundingme.studies.page import plain, standalone
 from groundingme.studies.study import (
-    AS_IT_IS,
     Condition,
     Done,
     Dots,
@@ -40,7 +40,6 @@ from groundingme.studies.study import (
     Setting,
     Study,
     Table,
-    everyone,
 )
 
 NAMES = {

@@ -4,8 +4,9 @@
     groundingme study prompts openai/MODEL --base-url URL --data groundingme
 
 A study is a *plan* (which conditions to run), a *reduction* (figures from the runs) and words. What
-two studies need is in `study` (the nouns), `running` (asks, resumes), `estimates` (shares with
-intervals), `changing` (data sets made from data sets) and `page` (what is written).
+two studies need is in `study` (the nouns), `conditions` (every model on the same data), `running`
+(asks, resumes), `estimates` (shares with intervals), `changing` (data sets made from data sets) and
+`page` (what is written).
 """
 
 from __future__ import annotations

@@ -10,17 +10,10 @@ import numpy as np
 from groundingme.geometry import Boxes, iou
 from groundingme.report.svg import Axis
 from groundingme.studies import STUDIES, truth
-from groundingme.studies.estimates import (
-    Gain,
-    edges,
-    gain,
-    in_percent,
-    percent,
-    share,
-    turned,
-)
+from groundingme.studies.conditions import everyone
+from groundingme.studies.estimates import Gain, edges, gain, in_percent, percent, share, turned
 from groundingme.studies.figures import lines
-from groundingme.studies.study import Done, Knob, Outcome, Setting, Study, Table, everyone
+from groundingme.studies.study import Done, Knob, Outcome, Setting, Study, Table
 
 JITTERS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
 """Standard deviation of each edge, as a share of the box's width or height."""
@@ -172,8 +165,6 @@ STUDIES.register(
         question="How much do errors of the true boxes change scores and rankings?",
         needs="one model or more, asked once; one data set with boxes. Two models or more show "
         "where the truth is in doubt; tables of a build show other detectors and policies",
-        models=("builtin/grounder", "builtin/grounder-positive-only"),
-        data=("scenes:seed=11,n=240",),
         plan=everyone,
         reduce=reduce,
         knobs=(

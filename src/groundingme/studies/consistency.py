@@ -9,6 +9,7 @@ import numpy as np
 from groundingme.datasets import Dataset
 from groundingme.report.svg import Span
 from groundingme.studies import STUDIES
+from groundingme.studies.conditions import AS_IT_IS, by_model, everyone
 from groundingme.studies.estimates import (
     Answers,
     Shares,
@@ -19,19 +20,7 @@ from groundingme.studies.estimates import (
     spread,
 )
 from groundingme.studies.figures import dots, percents
-from groundingme.studies.study import (
-    AS_IT_IS,
-    Condition,
-    Done,
-    Knob,
-    Outcome,
-    Setting,
-    Study,
-    Table,
-    by_model,
-    everyone,
-    subtask,
-)
+from groundingme.studies.study import Condition, Done, Knob, Outcome, Setting, Study, Table, subtask
 from groundingme.studies.transforming import CHANGES
 from groundingme.studies.views import consistent
 
@@ -164,7 +153,6 @@ STUDIES.register(
         name="consistency",
         question="Does an answer move with the question, under changes whose effect is known?",
         needs="one model or more, asked seven to eight times a sample; one data set, labels or not",
-        models=("builtin/grounder", "builtin/grounder-positive-only"),
         data=("scenes:seed=11,n=120",),
         plan=plan,
         then=then,

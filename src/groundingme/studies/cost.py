@@ -225,7 +225,6 @@ STUDIES.register(
         needs="one model or more, or a file of servers (--set servers=FILE): each sample N times "
         "on the first, and each data set once on every server",
         models=("builtin/grounder",),
-        data=("scenes:seed=11,n=240",),
         plan=plan,
         reduce=reduce,
         knobs=(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -13,8 +14,24 @@ from groundingme.report import papertables
 from groundingme.report.svg import Span
 from groundingme.stats import Floats, bootstrap
 from groundingme.studies import subsets
-from groundingme.studies.estimates import Codes, better, images, right
+from groundingme.studies.estimates import Bools, Codes, better, images, right
 from groundingme.studies.study import Done, subtask
+
+
+class Spared(NamedTuple):
+    """A subtask that is left out, after others.
+
+    Attributes:
+        at: Its index.
+        kept: Share of the pairs that the rest keeps.
+        left: Subtasks of the rest.
+        samples: Of those.
+    """
+
+    at: int
+    kept: float
+    left: int
+    samples: int
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -35,6 +52,37 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     trials: Floats
     pairs: subsets.Pairs
     changes: Sequence[Sequence[Span]]
+
+    @property
+    def shares(self) -> Floats:
+        """Shape `(M, K)`: of each subtask's samples, those that each model has right."""
+        return self.hits / self.trials
+
+    def kept(self, masks: Bools) -> Floats:
+        """Share of the pairs that subsets `(S, K)` of the subtasks put in the same order."""
+        return subsets.kept(subsets.scores(self.hits, self.trials, masks), self.pairs)
+
+    def smallest(self, masks: Bools, least: float) -> subsets.Choice:
+        """The smallest subset of these that keeps so many pairs."""
+        return subsets.choose(self.hits, self.trials, masks, self.pairs, least)
+
+    def spared(self) -> list[Spared]:
+        """Subtasks in the order in which they can best be spared."""
+        found, samples = [], int(self.trials.sum())
+        order = subsets.nested(self.hits, self.trials, self.pairs)
+        for number, (at, kept) in enumerate(order, 1):
+            samples -= int(self.trials[at])
+            found.append(Spared(at, kept, len(self.subtasks) - number, samples))
+        return found
+
+    def named(self, which: Sequence[int]) -> list[str]:
+        """Names of some subtasks."""
+        return [self.subtasks[at] for at in which]
+
+    def largest_change(self, at: int) -> tuple[Span, str]:
+        """The change without a subtask that is the largest, and the model whose it is."""
+        most = max(range(len(self.models)), key=lambda m: abs(self.changes[at][m].value or 0))
+        return self.changes[at][most], self.models[most]
 
 
 def published() -> Counts:

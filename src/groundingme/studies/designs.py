@@ -27,7 +27,8 @@ from groundingme.datasets import Dataset, load_dataset
 from groundingme.errors import DataError
 from groundingme.schema import Sample
 from groundingme.studies.changing import MARK
-from groundingme.studies.study import AS_IT_IS, Setting
+from groundingme.studies.conditions import AS_IT_IS
+from groundingme.studies.study import Setting
 
 if TYPE_CHECKING:
     from groundingme.train.negatives import Made

@@ -9,27 +9,11 @@ import numpy as np
 
 from groundingme.errors import UsageError
 from groundingme.studies import STUDIES
-from groundingme.studies.estimates import (
-    Gain,
-    Shares,
-    answers,
-    corrected,
-    percent,
-    shares,
-    spread,
-)
+from groundingme.studies.conditions import everyone
+from groundingme.studies.estimates import Gain, Shares, answers, corrected, percent, shares, spread
 from groundingme.studies.figures import dots
 from groundingme.studies.matching import gap, matched, strata
-from groundingme.studies.study import (
-    Condition,
-    Done,
-    Knob,
-    Outcome,
-    Setting,
-    Study,
-    Table,
-    everyone,
-)
+from groundingme.studies.study import Condition, Done, Knob, Outcome, Setting, Study, Table
 
 
 def names(setting: Setting) -> list[str]:
@@ -167,7 +151,6 @@ STUDIES.register(
         name="domains",
         question="Do grounding and rejection carry over from one data set to another?",
         needs="one model or more, each asked once on two data sets or more (--data for each)",
-        models=("builtin/grounder", "builtin/grounder-positive-only"),
         data=("scenes:seed=11,n=120", "scenes-hard:seed=11,n=120",
               "scenes:seed=11,n=120,size=0.10-0.14"),
         plan=plan,

@@ -14,7 +14,8 @@ from groundingme.report.svg import Span
 from groundingme.result import Result
 from groundingme.schema import Sample
 from groundingme.stats import Floats
-from groundingme.studies.study import Done, by_model
+from groundingme.studies.conditions import by_model
+from groundingme.studies.study import Done
 
 Bools = NDArray[np.bool_]
 Codes = NDArray[np.int64]
@@ -150,6 +151,12 @@ def mean(values: ArrayLike, clusters: ArrayLike) -> Span:
     columns = np.stack([column, np.ones_like(column)], axis=1)
     ends = stats.bootstrap(columns, clusters, lambda sums: sums[:, 0] / sums[:, 1])
     return Span(float(column.mean()), float(ends.low), float(ends.high))
+
+
+def ninety(values: Floats, value: float) -> Span:
+    """A figure of drawn values, with the ends between which 90 % of them lie."""
+    low, high = np.quantile(values, (0.05, 0.95))
+    return Span(value, float(low), float(high))
 
 
 def gain(before: ArrayLike, after: ArrayLike, clusters: ArrayLike) -> Gain:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -17,6 +17,12 @@ _MISSING = Span(float("nan"))
 def percents(title: str = "right, %") -> Axis:
     """An axis from 0 to 100."""
     return msgspec.structs.replace(PERCENT, title=title)
+
+
+def highest(series: Mapping[str, Sequence[tuple[float, Span]]]) -> float:
+    """Of the values of all lines and the ends of their intervals."""
+    spans = [span for line in series.values() for _, span in line]
+    return max(span.value if math.isnan(span.high) else span.high for span in spans)
 
 
 def up_to(most: float, title: str, *, room: float = 0.0) -> Axis:

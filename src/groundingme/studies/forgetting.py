@@ -11,14 +11,7 @@ from groundingme.report.svg import Axis, Span
 from groundingme.result import Result
 from groundingme.studies import STUDIES
 from groundingme.studies.continual import KINDS, REPLAYS, Course
-from groundingme.studies.estimates import (
-    Answers,
-    Bools,
-    Gain,
-    corrected,
-    percent,
-    signed,
-)
+from groundingme.studies.estimates import Answers, Bools, Gain, corrected, percent, signed
 from groundingme.studies.figures import lines
 from groundingme.studies.learning import (
     KNOBS,

@@ -13,20 +13,11 @@ from groundingme.report.svg import Span
 from groundingme.store import write_atomically
 from groundingme.studies import STUDIES
 from groundingme.studies.changing import MARK
+from groundingme.studies.conditions import AS_IT_IS, by_model, everyone
 from groundingme.studies.estimates import edges, images, mean, percent, share, spread
 from groundingme.studies.figures import dots, percents
 from groundingme.studies.reasons import ALONE, WITHOUT, Asked, asked_of, changed_clause, parts
-from groundingme.studies.study import (
-    AS_IT_IS,
-    Condition,
-    Done,
-    Outcome,
-    Setting,
-    Study,
-    Table,
-    by_model,
-    everyone,
-)
+from groundingme.studies.study import Condition, Done, Outcome, Setting, Study, Table
 
 METHODS = ("left out", "alone", "both", "at random")
 

@@ -101,6 +101,21 @@ def rank_correlation(columns: ArrayLike) -> Floats:
         return np.asarray(centred @ centred.T / np.outer(norms, norms))
 
 
+def most_alike(correlation: Floats, at: int) -> int | None:
+    """The column that goes most with one; None where no correlation is known."""
+    row = np.where(np.arange(len(correlation)) == at, np.nan, correlation[at])
+    return None if np.isnan(row).all() else int(np.nanargmax(row))
+
+
+def closest(correlation: Floats) -> tuple[int, int] | None:
+    """The two columns that go together most, the earlier one last; None where none are known."""
+    below = np.where(np.tri(len(correlation), k=-1, dtype=bool), correlation, np.nan)
+    if np.isnan(below).all():
+        return None
+    at, other = np.unravel_index(np.nanargmax(below), below.shape)
+    return int(at), int(other)
+
+
 def _ranks(values: Floats) -> Floats:
     """Ranks from 0; equal values share their mean rank."""
     _, index, counts = np.unique(values, return_inverse=True, return_counts=True)

@@ -14,6 +14,7 @@ from groundingme.scale import rulings
 from groundingme.scale.rulings import Spent
 from groundingme.scale.selection import load_sample_run
 from groundingme.studies import STUDIES
+from groundingme.studies.conditions import everyone
 from groundingme.studies.estimates import (
     Gain,
     corrected,
@@ -25,17 +26,7 @@ from groundingme.studies.estimates import (
 )
 from groundingme.studies.figures import dots, up_to
 from groundingme.studies.hearing import JUDGE_KNOBS, asked, free, judge_names, second, several
-from groundingme.studies.study import (
-    Condition,
-    Done,
-    Knob,
-    Lines,
-    Outcome,
-    Setting,
-    Study,
-    Table,
-    everyone,
-)
+from groundingme.studies.study import Condition, Done, Knob, Lines, Outcome, Setting, Study, Table
 from groundingme.studies.worth import (
     Hybrid,
     Worth,
@@ -208,8 +199,6 @@ STUDIES.register(
         needs="one model, asked N times and once more; each further model gives a second opinion; "
         "with --set judge=MODEL a model that answers a judge's questions, up to 2 requests for "
         "each pair of a sample's answers (not in the estimate of --dry-run)",
-        models=("builtin/grounder", "builtin/grounder-positive-only"),
-        data=("scenes:seed=11,n=240",),
         plan=plan,
         reduce=reduce,
         knobs=(

@@ -17,6 +17,7 @@ from groundingme.errors import UsageError
 from groundingme.registry import unknown
 from groundingme.studies import STUDIES, translating
 from groundingme.studies.changing import changed, origin
+from groundingme.studies.conditions import AS_IT_IS, everyone
 from groundingme.studies.estimates import (
     Answers,
     Gain,
@@ -30,17 +31,7 @@ from groundingme.studies.estimates import (
 )
 from groundingme.studies.figures import dots
 from groundingme.studies.running import left
-from groundingme.studies.study import (
-    AS_IT_IS,
-    Condition,
-    Done,
-    Knob,
-    Outcome,
-    Setting,
-    Study,
-    Table,
-    everyone,
-)
+from groundingme.studies.study import Condition, Done, Knob, Outcome, Setting, Study, Table
 from groundingme.studies.styles import STYLES, styled
 
 
@@ -192,8 +183,6 @@ STUDIES.register(
         needs="one model or more, asked the data once for each style and language; for languages "
         "a file of translations or a model that translates, two requests a sample and language "
         "(not in the estimate of --dry-run)",
-        models=("builtin/grounder", "builtin/grounder-positive-only"),
-        data=("scenes:seed=11,n=240",),
         plan=plan,
         then=then,
         reduce=reduce,

@@ -13,6 +13,7 @@ import numpy as np
 from groundingme.errors import UsageError
 from groundingme.report.svg import Span
 from groundingme.studies import STUDIES, learning, teaching
+from groundingme.studies.conditions import by_model, everyone
 from groundingme.studies.designs import designs_of, own, questions
 from groundingme.studies.estimates import (
     Bools,
@@ -26,17 +27,7 @@ from groundingme.studies.estimates import (
 )
 from groundingme.studies.figures import dots, percents
 from groundingme.studies.rejecting import Asked, sizes_of, text_alone
-from groundingme.studies.study import (
-    Condition,
-    Done,
-    Knob,
-    Outcome,
-    Setting,
-    Study,
-    Table,
-    by_model,
-    everyone,
-)
+from groundingme.studies.study import Condition, Done, Knob, Outcome, Setting, Study, Table
 from groundingme.studies.taught import TRUE, learned
 
 FEW = 10
@@ -187,8 +178,6 @@ STUDIES.register(
         needs="one model or more, asked the data once and up to seven negatives of each of 150 "
         "positives; folders of `groundingme negatives` where a model wrote some. With train=true "
         "pip install 'groundingme[train]' and some minutes of one core",
-        models=("builtin/grounder", "builtin/grounder-positive-only"),
-        data=("scenes:seed=11,n=240",),
         plan=plan,
         then=then,
         reduce=reduce,

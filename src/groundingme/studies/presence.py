@@ -21,19 +21,10 @@ from groundingme.studies.absence import (
     halves,
     scores,
 )
+from groundingme.studies.conditions import by_model
 from groundingme.studies.conformal import METHODS, Promised, losses
 from groundingme.studies.estimates import Answers, percent, spread
-from groundingme.studies.study import (
-    Condition,
-    Done,
-    Knob,
-    Lines,
-    Outcome,
-    Setting,
-    Study,
-    Table,
-    by_model,
-)
+from groundingme.studies.study import Condition, Done, Knob, Lines, Outcome, Setting, Study, Table
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Rates at which promises are tried out."""
@@ -208,7 +199,6 @@ STUDIES.register(
         question="Which threshold rejects what is not there and keeps to a promised error?",
         needs="one model or more with a confidence, or sampled (--set samples=N replies a sample); "
         "one data set with boxes and rejections, some hundred images",
-        models=("builtin/grounder", "builtin/grounder-positive-only"),
         data=("scenes:seed=11,n=400",),
         plan=plan,
         reduce=reduce,

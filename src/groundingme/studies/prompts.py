@@ -12,15 +12,7 @@ from groundingme.report.svg import Span
 from groundingme.studies import STUDIES
 from groundingme.studies.estimates import Shares, corrected, gain, in_percent, percent, turned
 from groundingme.studies.figures import dots
-from groundingme.studies.study import (
-    Condition,
-    Done,
-    Knob,
-    Outcome,
-    Setting,
-    Study,
-    Table,
-)
+from groundingme.studies.study import Condition, Done, Knob, Outcome, Setting, Study, Table
 from groundingme.studies.ways import FORMATS, REFERENCE, Asked, Way, asked, reading, ways
 
 
@@ -182,7 +174,6 @@ STUDIES.register(
         name="prompts",
         question="How much do scores and conclusions depend on the way a question is put?",
         needs="one model or more, each asked 17 times; two models for a conclusion",
-        models=("builtin/grounder", "builtin/grounder-positive-only"),
         data=("scenes:seed=11,n=120",),
         plan=plan,
         reduce=reduce,

@@ -18,9 +18,6 @@ from groundingme.report.svg import Axis, Span
 from groundingme.result import Result
 from groundingme.schema import Sample
 
-AS_IT_IS = "as it is"
-"""Name of the condition in which nothing is changed."""
-
 
 def label(model: str | Model) -> str:
     """Name of a model, however it was given."""
@@ -126,20 +123,6 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
         return label(self.model)
 
 
-def everyone(setting: Setting, data: Mapping[str, Dataset] | None = None) -> list[Condition]:
-    """Every model on every one of these data sets, by the name of the condition.
-
-    Args:
-        setting: Its models, and its first data set as it is where no others are given.
-        data: Others.
-    """
-    return [
-        Condition(name=name, model=model, dataset=dataset)
-        for model in setting.models
-        for name, dataset in ({AS_IT_IS: setting.dataset} if data is None else data).items()
-    ]
-
-
 class Done(msgspec.Struct, frozen=True, kw_only=True):
     """A condition that was run.
 
@@ -159,14 +142,6 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
         """The result of a condition with one reply a sample."""
         assert self.result is not None
         return self.result
-
-
-def by_model(done: Sequence[Done]) -> dict[str, dict[str, Done]]:
-    """The runs of each model by the name of their condition, both in the order of the plan."""
-    found: dict[str, dict[str, Done]] = {}
-    for one in done:
-        found.setdefault(one.condition.label, {})[one.condition.name] = one
-    return found
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,7 +225,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
         name: As the command takes it.
         question: What it answers, in one sentence.
         needs: What it takes: models, data, time.
-        models: Of the demonstration, offline.
+        models: Of the demonstration, offline: by default one that rejects and one that never does.
         data: Of the demonstration, offline.
         plan: Conditions to run. Deterministic: the same setting gives the same conditions.
         reduce: Figures from the runs, in the order of the plan. What it asks of a model beyond
@@ -264,8 +239,8 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     question: str
     needs: str
-    models: Sequence[str]
-    data: Sequence[str]
+    models: Sequence[str] = ("builtin/grounder", "builtin/grounder-positive-only")
+    data: Sequence[str] = ("scenes:seed=11,n=240",)
     plan: Callable[[Setting], Sequence[Condition]]
     reduce: Callable[[Setting, Sequence[Done]], Outcome]
     knobs: Sequence[Knob] = ()

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from groundingme.report.svg import Span
 from groundingme.stats import Floats
-from groundingme.studies.estimates import Bools
+from groundingme.studies.estimates import Bools, ninety
 
 Pairs = NDArray[np.int64]
 
@@ -34,6 +35,11 @@ def subsets(count: int, seed: int = 0) -> Bools:
     drawn = rng.random((2**EXHAUSTIVE, count)) < rng.random((2**EXHAUSTIVE, 1))
     found = np.concatenate([one, ~one, drawn[drawn.any(axis=1)]])
     return np.concatenate([np.unique(found, axis=0), np.ones((1, count), bool)])
+
+
+def without_one(count: int) -> Bools:
+    """The subsets without one subtask, shape `(count, count)`; of a single subtask that itself."""
+    return ~np.eye(count, dtype=bool) if count > 1 else np.ones((1, 1), bool)
 
 
 def scores(hits: ArrayLike, trials: ArrayLike, masks: ArrayLike) -> Floats:
@@ -147,7 +153,9 @@ def choose(hits: ArrayLike, trials: ArrayLike, masks: Bools, pairs: Pairs, least
     )
 
 
-def by_size(masks: Bools, shares: Floats) -> dict[int, Floats]:
-    """What the subsets of each number of subtasks keep, from the fewest."""
+def by_size(masks: Bools, shares: Floats) -> tuple[dict[int, Span], dict[int, Span]]:
+    """What the best subset of each number of subtasks keeps, and the median with 90 % of all."""
     sizes = masks.sum(axis=1)
-    return {size: shares[sizes == size] for size in sorted(set(sizes.tolist()))}
+    found = {size: shares[sizes == size] for size in sorted(set(sizes.tolist()))}
+    best = {size: Span(float(of.max())) for size, of in found.items()}
+    return best, {size: ninety(of, float(np.quantile(of, 0.5))) for size, of in found.items()}

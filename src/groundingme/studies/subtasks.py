@@ -11,20 +11,11 @@ from groundingme.report import papertables
 from groundingme.report.svg import Axis, Span
 from groundingme.stats import Floats
 from groundingme.studies import STUDIES, items, subsets
-from groundingme.studies.counts import Counts, counted, published
+from groundingme.studies.conditions import everyone
+from groundingme.studies.counts import Counts, Spared, counted, published
 from groundingme.studies.estimates import Bools, in_percent
 from groundingme.studies.figures import lines
-from groundingme.studies.study import (
-    Condition,
-    Done,
-    Knob,
-    Lines,
-    Outcome,
-    Setting,
-    Study,
-    Table,
-    everyone,
-)
+from groundingme.studies.study import Condition, Done, Knob, Lines, Outcome, Setting, Study, Table
 
 LEAST = (1.0, 0.95, 0.9)
 """Shares of the pairs of models that a subset is to keep."""
@@ -39,73 +30,58 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     """Subsets, leave-one-out, item response and correlation of one table of counts."""
     from_paper = bool(setting.knobs["published"])
     counts = published() if from_paper else counted(done)
-    hits, trials, pairs = counts.hits, counts.trials, counts.pairs
-    masks = subsets.subsets(len(trials), setting.seed)
-    shares = subsets.kept(subsets.scores(hits, trials, masks), pairs)
-    correlation = items.rank_correlation(hits / trials)
-    fit = items.item_response(hits, trials)
-    spared = subsets.nested(hits, trials, pairs)
-    chosen = [subsets.choose(hits, trials, masks, pairs, least) for least in LEAST if len(pairs)]
-    notes = [
-        "A ranking is kept in the pairs of models that "
-        + ("differ in the total." if from_paper else "the paired test tells apart.")
-    ]
-    if len(counts.models) < 8:
-        notes.append(
-            f"With {len(counts.models)} models, what holds of models (correlation, separation, "
-            "smallest subset) is about these models alone."
-        )
+    models, count = len(counts.models), len(counts.subtasks)
+    masks = subsets.subsets(count, setting.seed)
+    spared = counts.spared()
+    chosen = [counts.smallest(masks, least) for least in LEAST if len(counts.pairs)]
+    correlation = items.rank_correlation(counts.shares)
+    fit = items.item_response(counts.hits, counts.trials)
+    without, alone = counts.kept(subsets.without_one(count)), counts.kept(np.eye(count, dtype=bool))
+    few = (f"With {models} models, what holds of models (correlation, separation, smallest subset) "
+           "is about these models alone.")  # fmt: skip
     return Outcome(
         finding=_finding(counts, chosen, correlation, fit),
-        subject=f"Published figures of {len(counts.models)} models on GroundingME "
-        f"({papertables.SOURCE}); nothing was asked." if from_paper else "",
+        subject=f"Published figures of {models} models on GroundingME ({papertables.SOURCE}); "
+        "nothing was asked." if from_paper else "",
         tables=[
-            _added(counts),
+            Table(title="What each subtask adds",
+                  columns=["subtask", "samples", "mean right",
+                           "left out: largest change of a score", "of", "left out: pairs kept",
+                           "alone: pairs kept"],
+                  rows=[[name, int(counts.trials[at]), in_percent(counts.shares[:, at].mean()),
+                         *counts.largest_change(at), in_percent(without[at]),
+                         in_percent(alone[at])] for at, name in enumerate(counts.subtasks)]),
             _separation(counts, fit, correlation),
             Table(title="The smallest subsets that keep the ranking",
                   columns=["pairs kept, at least", "subtasks", "samples", "pairs kept",
                            "pairs with a model that it was not chosen on", "which"],
                   rows=[[f"{100 * one.least:g} %", len(one.which), one.samples,
                          in_percent(one.kept), in_percent(one.held_out),
-                         ", ".join(_names(counts, one))]
-                        for one in chosen],
+                         ", ".join(counts.named(one.which))] for one in chosen],
                   note="Of several as small, the one with the fewest samples."),
             Table(title="Subtasks spared one after another",
                   columns=["left out", "subtasks left", "samples left", "pairs kept"],
-                  rows=_nested_rows(counts, spared)),
-            _matrix(counts, correlation),
+                  rows=[[counts.subtasks[one.at], one.left, one.samples, in_percent(one.kept)]
+                        for one in spared]),
+            Table(title="Rank correlation of the subtasks over the models",
+                  columns=["subtask", *map(str, range(1, count + 1))],
+                  rows=[[f"{number} {name}", *("–" if math.isnan(v) else f"{v:.2f}" for v in row)]
+                        for number, (name, row) in enumerate(
+                            zip(counts.subtasks, correlation, strict=True), 1)],
+                  note="Near 1: models that fail in the one fail in the other. It takes four "
+                  "models, and says little below ten."),
         ],
-        figures=[_figure(masks, shares, spared)] if len(pairs) else [],
+        figures=[_figure(counts, masks, spared)] if len(counts.pairs) else [],
         values={
-            "smallest": {f"{one.least:g}": _names(counts, one) for one in chosen},
+            "smallest": {f"{one.least:g}": counts.named(one.which) for one in chosen},
             "slope": dict(zip(counts.subtasks, fit.slope.tolist(), strict=True)),
             "ability": dict(zip(counts.models, fit.ability.tolist(), strict=True)),
-            "spared": [counts.subtasks[at] for at, _ in spared],
-            "pairs": len(pairs),
+            "spared": counts.named([one.at for one in spared]),
+            "pairs": len(counts.pairs),
         },
-        notes=notes,
-    )  # fmt: skip
-
-
-def _added(counts: Counts) -> Table:
-    hits, trials = counts.hits, counts.trials
-    count = len(trials)
-    whole = ~np.eye(count, dtype=bool) if count > 1 else np.ones((1, 1), bool)
-    without = subsets.kept(subsets.scores(hits, trials, whole), counts.pairs)
-    alone = subsets.kept(subsets.scores(hits, trials, np.eye(count, dtype=bool)), counts.pairs)
-    rows = []
-    for at, name in enumerate(counts.subtasks):
-        most = max(range(len(counts.models)), key=lambda m: abs(counts.changes[at][m].value or 0))
-        rows.append([
-            name, int(trials[at]), in_percent(float((hits[:, at] / trials[at]).mean())),
-            counts.changes[at][most], counts.models[most],
-            in_percent(float(without[at])), in_percent(float(alone[at])),
-        ])  # fmt: skip
-    return Table(
-        title="What each subtask adds",
-        columns=["subtask", "samples", "mean right", "left out: largest change of a score", "of",
-                 "left out: pairs kept", "alone: pairs kept"],
-        rows=rows,
+        notes=["A ranking is kept in the pairs of models that "
+               + ("differ in the total." if from_paper else "the paired test tells apart."),
+               *([few] if models < 8 else [])],
     )  # fmt: skip
 
 
@@ -113,8 +89,7 @@ def _separation(counts: Counts, fit: items.Items, correlation: Floats) -> Table:
     signal = items.signal(counts.hits, counts.trials)
     rows = []
     for at, name in enumerate(counts.subtasks):
-        others = [n for n in range(len(signal)) if n != at and not math.isnan(correlation[at, n])]
-        near = max(others, key=lambda n: correlation[at, n], default=None)
+        near = items.most_alike(correlation, at)
         alike = "–" if near is None else f"{counts.subtasks[near]} {correlation[at, near]:.2f}"
         rows.append([name, float(fit.slope[at]), float(fit.easiness[at]),
                      in_percent(float(signal[at])), alike])  # fmt: skip
@@ -129,91 +104,51 @@ def _separation(counts: Counts, fit: items.Items, correlation: Floats) -> Table:
     )
 
 
-def _names(counts: Counts, choice: subsets.Choice) -> list[str]:
-    return [counts.subtasks[at] for at in choice.which]
-
-
-def _nested_rows(counts: Counts, spared: Sequence[tuple[int, float]]) -> list[list[object]]:
-    left, samples, rows = len(counts.subtasks), int(counts.trials.sum()), []
-    for at, share in spared:
-        left, samples = left - 1, samples - int(counts.trials[at])
-        rows.append([counts.subtasks[at], left, samples, in_percent(share)])
-    return rows
-
-
-def _matrix(counts: Counts, correlation: Floats) -> Table:
-    numbers = [str(at) for at in range(1, len(counts.subtasks) + 1)]
-    return Table(
-        title="Rank correlation of the subtasks over the models",
-        columns=["subtask", *numbers],
-        rows=[
-            [f"{at} {name}", *("–" if math.isnan(v) else f"{v:.2f}" for v in correlation[at - 1])]
-            for at, name in enumerate(counts.subtasks, 1)
-        ],
-        note="Near 1: models that fail in the one fail in the other. It takes four models, and "
-        "says little below ten.",
-    )
-
-
-def _figure(masks: Bools, shares: Floats, spared: Sequence[tuple[int, float]]) -> Lines:
-    best, drawn, count = {}, {}, masks.shape[1]
-    for size, of in subsets.by_size(masks, shares).items():
-        best[size] = Span(float(of.max()))
-        low, middle, high = (float(q) for q in np.quantile(of, (0.05, 0.5, 0.95)))
-        drawn[size] = Span(middle, low, high)
-    steps = {count - 1 - at: Span(one) for at, (_, one) in enumerate(spared)}
-    low = min(float(one) for one in shares)
-    floor = 20 * int(5 * low)
-    ticks = tuple(range(1, count + 1)) if count <= 12 else (1, count // 2, count)
+def _figure(counts: Counts, masks: Bools, spared: Sequence[Spared]) -> Lines:
+    count, shares = len(counts.subtasks), counts.kept(masks)
+    floor = 20 * int(5 * min(shares))
+    best, middle = subsets.by_size(masks, shares)
     series = {"the best subset of that size": best,
-              "spared one after another": dict(sorted(steps.items())),
-              "all subsets: median, 5 to 95 %": drawn}  # fmt: skip
+              "spared one after another": {one.left: Span(one.kept) for one in reversed(spared)},
+              "all subsets: median, 5 to 95 %": middle}  # fmt: skip
     return lines(
         "How much of the ranking fewer subtasks keep",
         "Pairs of models in the order of the whole data set, against the number of subtasks.",
         {name: line for name, line in series.items() if line},
-        Axis(low=0.5, high=count + 0.5, ticks=ticks, title="subtasks"),
+        Axis(low=0.5, high=count + 0.5, title="subtasks",
+             ticks=range(1, count + 1) if count <= 12 else (1, count // 2, count)),
         Axis(low=floor, high=100, ticks=range(floor, 101, 20 if floor < 60 else 10),
              title="pairs kept, %"),
     )  # fmt: skip
 
 
 def _finding(
-    counts: Counts,
-    chosen: Sequence[subsets.Choice],
-    correlation: Floats,
-    fit: items.Items,
+    counts: Counts, chosen: Sequence[subsets.Choice], correlation: Floats, fit: items.Items
 ) -> str:
-    count = len(counts.subtasks)
-    if not chosen:
-        first = (
-            "One model has no ranking to keep." if len(counts.models) == 1
-            else f"No pair of the {len(counts.models)} models is clearly apart, so there is no "
-            "ranking to keep."
-        )  # fmt: skip
-    else:
+    models, count = len(counts.models), len(counts.subtasks)
+    if chosen:
         all_of = chosen[0]
         first = (
             f"{len(all_of.which)} of {count} subtasks ({all_of.samples} of "
-            f"{int(counts.trials.sum())} samples: {', '.join(_names(counts, all_of))}) keep all "
-            f"{len(counts.pairs)} pairs of the ranking of {len(counts.models)} models; chosen "
+            f"{int(counts.trials.sum())} samples: {', '.join(counts.named(all_of.which))}) keep "
+            f"all {len(counts.pairs)} pairs of the ranking of {models} models; chosen "
             f"without a model, they order {in_percent(all_of.held_out)} of its pairs."
         )
-    upper = [(a, b) for a in range(count) for b in range(a) if not math.isnan(correlation[a, b])]
+    elif models == 1:
+        first = "One model has no ranking to keep."
+    else:
+        first = f"No pair of the {models} models is clearly apart, so there is no ranking to keep."
     alike = "Too few models to say which subtasks rank them alike"
-    if upper:
-        a, b = max(upper, key=lambda pair: correlation[pair])
+    if pair := items.closest(correlation):
+        later, earlier = counts.named(pair)
         alike = (
-            f"{counts.subtasks[b]} and {counts.subtasks[a]} rank the models most alike (rank "
-            f"correlation {correlation[a, b]:.2f})"
+            f"{earlier} and {later} rank the models most alike (rank correlation "
+            f"{correlation[pair]:.2f})"
         )
-    if len(counts.models) < 2 or count < 2:
+    if min(models, count) < 2:
         return f"{first} {alike}."
-    most, least = int(np.argmax(fit.slope)), int(np.argmin(np.abs(fit.slope)))
-    return (
-        f"{first} {alike}; {counts.subtasks[most]} separates them most, "
-        f"{counts.subtasks[least]} least."
-    )
+    most, least = counts.named([int(fit.slope.argmax()), int(np.abs(fit.slope).argmin())])
+    return f"{first} {alike}; {most} separates them most, {least} least."
 
 
 STUDIES.register(
@@ -225,7 +160,6 @@ STUDIES.register(
         "nothing is asked: the 25 models of the paper's table are studied",
         models=("builtin/grounder", "builtin/grounder-positive-only", "baseline/center",
                 "baseline/whole", "baseline/random", "baseline/null"),
-        data=("scenes:seed=11,n=240",),
         plan=plan,
         reduce=reduce,
         knobs=(

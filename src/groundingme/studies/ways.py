@@ -21,8 +21,9 @@ from groundingme.parsing import answer_of
 from groundingme.report.svg import Span
 from groundingme.result import Result
 from groundingme.schema import Generation
+from groundingme.studies.conditions import by_model
 from groundingme.studies.estimates import Answers, Bools, Gain, corrected, gain, share
-from groundingme.studies.study import Done, by_model
+from groundingme.studies.study import Done
 
 REFERENCE = "unified"
 """The unified prompt as the model's family is asked; every way is compared with it."""
