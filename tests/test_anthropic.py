@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,7 @@ def test_a_budget_that_leaves_no_room_is_not_sent() -> None:
 
 
 def test_what_is_recorded() -> None:
+    began = time.perf_counter()
     one = answered(
         message(
             {"type": "thinking", "thinking": "I see a dog.", "signature": "EqQB"},
@@ -218,7 +220,7 @@ def test_what_is_recorded() -> None:
     assert (one.text, one.reasoning, one.finish_reason) == (BOX, "I see a dog.", "end_turn")
     assert (one.prompt_tokens, one.completion_tokens, one.reasoning_tokens) == (2000, 321, 300)
     assert one.served_model == "claude-opus-4-6"
-    assert 0 < one.latency < 10
+    assert 0 < one.latency < time.perf_counter() - began + 0.001
 
 
 def test_tokens_of_thinking_are_unknown_where_the_api_does_not_say() -> None:

@@ -56,6 +56,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(doctor, "SERVERS", {})
+    monkeypatch.setattr(doctor, "_SECONDS", 60)
     (tmp_path / "bin").mkdir()
     return tmp_path
 

@@ -208,6 +208,7 @@ def test_a_model_that_cannot_stop_thinking_is_not_asked(name: str) -> None:
 
 
 def test_what_is_recorded() -> None:
+    began = time.perf_counter()
     one = answered(
         reply(
             {"text": "I see a dog. ", "thought": True},
@@ -223,7 +224,7 @@ def test_what_is_recorded() -> None:
     assert one.finish_reason == "STOP"
     assert (one.prompt_tokens, one.completion_tokens, one.reasoning_tokens) == (1306, 321, 300)
     assert one.served_model == "gemini-2.5-pro-002"
-    assert 0 < one.latency < 10
+    assert 0 < one.latency < time.perf_counter() - began + 0.001
 
 
 def test_all_tokens_spent_on_thinking() -> None:

@@ -238,10 +238,10 @@ HOSTILE = {
 @pytest.mark.parametrize("frame", ["{}", '{{"bbox_2d": {}}}'], ids=["bare", "in-braces"])
 def test_hostile_replies_take_milliseconds(piece: str, frame: str) -> None:
     text = frame.format((piece * (200_000 // len(piece) + 1))[:200_000])
-    start = time.process_time()
+    start = time.thread_time()
     official.parse_official(text)
     # A quadratic search needs minutes here; this one 5 to 30 ms.
-    assert time.process_time() - start < 0.5
+    assert time.thread_time() - start < 5
 
 
 def test_of_readings_with_equal_iou_the_first_counts() -> None:

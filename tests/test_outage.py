@@ -186,11 +186,11 @@ def test_the_command_ends_with_1_and_goes_on(tmp_path: Path) -> None:
             "--data", str(data), "--base-url", server.base_url, "--out", str(tmp_path / "runs"),
             "--outage-for", "1",
         ]  # fmt: skip
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert ended.returncode == 1, ended.stderr
         assert "did not come back in" in ended.stderr
         server.come_back()
-        again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["failed"] == 0
 
