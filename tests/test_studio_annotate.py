@@ -63,7 +63,7 @@ class Tab:
         )  # fmt: skip
         self.served = served
         self.page = self.context.new_page()
-        self.page.set_default_timeout(40_000)
+        self.page.set_default_timeout(90_000)
         self.complaints: list[str] = []
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -106,7 +106,7 @@ class Tab:
         for key in keys:
             self.page.keyboard.press(key)
 
-    def until(self, what: Any, wanted: Any = True, seconds: float = 30) -> None:
+    def until(self, what: Any, wanted: Any = True, seconds: float = 90) -> None:
         """Waits until `what()` is `wanted`; the page's policy forbids Playwright's own waiting."""
         end = time.monotonic() + seconds
         while (found := what()) != wanted:
@@ -181,10 +181,9 @@ def test_drawn_box_is_what_the_api_returns(ada: Tab, build: Path) -> None:
     assert (big["width"], big["height"]) == BIG
     ada.item(project, big["id"])
     ada.press("z")
-    ada.page.wait_for_timeout(300)
+    ada.until(lambda: ada.at(5320, 2690)[0] - ada.at(5200, 2600)[0] > 240)
     wanted = [5200, 2600, 5320, 2690]
     start, end = ada.at(*wanted[:2]), ada.at(*wanted[2:])
-    assert (end[0] - start[0]) / 120 > 2
     ada.press("b")
     ada.drag(start, end)
     ada.saved()
@@ -204,6 +203,8 @@ def test_nudge_undo_and_redo(ada: Tab, build: Path) -> None:
     item = items[1]["id"]
     ada.item(project, item)
     x1, y1, x2, y2 = ada.mine(item)["box"]
+    # Nudges within a second are one step of undo: on a busy machine they would take longer.
+    ada.page.evaluate("() => { const at = performance.now(); performance.now = () => at; }")
     ada.press("ArrowRight", "ArrowRight", "ArrowUp", "Shift+ArrowDown", "Alt+ArrowRight")
     ada.until(lambda: ada.mine(item)["box"], [x1 + 2, y1 + 9, x2 + 3, y2 + 9])
     ada.press("Control+z")
@@ -318,7 +319,7 @@ def test_closed_tab(ada: Tab, build: Path) -> None:
     with Tab(None, ada.served, "Ada", context=ada.context) as again:
         again.item(project, item)
         again.until(lambda: again.mine(item)["description"], "typed and gone")
-        assert again.page.locator("textarea").first.input_value() == "typed and gone"
+        again.until(again.page.locator("textarea").first.input_value, "typed and gone")
 
 
 @pytest.mark.slow
@@ -353,12 +354,15 @@ def test_two_people_on_one_item(ada: Tab, chromium: Any, build: Path) -> None:
         ben.item(project, item)
         ben.page.locator("[data-here]").wait_for()
         assert "Ada is here" in ben.page.locator("[data-here]").inner_text()
-        ada.press("d", "Control+a")
-        ada.page.keyboard.type("Ada's words")
-        ada.saved()
+        # Ben's work leaves when all of it is there, and after Ada's.
+        ben.page.route("**/annotation", lambda route: route.abort())
         ben.press("d", "Control+a")
         ben.page.keyboard.type("Ben's words")
         ben.press("Escape", "q")
+        ada.press("d", "Control+a")
+        ada.page.keyboard.type("Ada's words")
+        ada.saved()
+        ben.page.unroute("**/annotation")
         merge = ben.page.locator("[data-merge]")
         merge.wait_for()
         # Nothing of Ada's was overwritten while Ben chooses.
@@ -482,8 +486,8 @@ def test_history_and_its_undo(ada: Tab, build: Path) -> None:
     item = items[1]["id"]
     ada.item(project, item)
     before = ada.mine(item)["description"]
-    ada.press("d", "Control+a")
-    ada.page.keyboard.type("something else")
+    # At once: what is typed slowly is saved in several pieces, each with an undo of its own.
+    ada.page.locator("textarea").first.fill("something else")
     ada.saved()
     ada.press("Escape", "h")
     ada.page.locator("dialog .an-event button").first.click()
@@ -507,6 +511,21 @@ def test_a_late_answer_takes_nobody_back_from_where_they_went(ada: Tab, build: P
     ada.page.locator(".an-card").first.wait_for()
     ada.page.wait_for_timeout(300)
     assert ada.page.url.partition("?")[0] == place
+
+
+def test_back_leads_back_while_the_item_is_on_its_way(ada: Tab, build: Path) -> None:
+    project, items = make_project(ada, build, "Slow items")
+    first, second = items[1]["id"], items[2]["id"]
+    ada.item(project, first)
+    ada.page.locator(".an-back").first.click()
+    held: list[Any] = []
+    ada.page.route(f"**/api/items/{second}", lambda route: held.append(route))
+    ada.page.locator(f".an-card a[href$='/items/{second}']").click()
+    ada.until(lambda: bool(held))
+    ada.press("k")
+    ada.until(lambda: ada.page.url.endswith(f"/items/{first}"))
+    for route in held:
+        route.abort()
 
 
 def test_does_anything_match(ada: Tab, build: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -103,7 +105,7 @@ class Opened:
             viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(90_000)
         self.complaints: list[str] = []
         self.asked: list[str] = []
         self.page.on("console", lambda said: self.complaints.append(f"{said.type}: {said.text}"))
@@ -129,17 +131,18 @@ class Opened:
     def settle(self) -> None:
         """Waits until what the page asked for is there."""
         self.page.wait_for_load_state("networkidle")
-        self.reaches(
-            "![...document.querySelectorAll('.viewer')].some((v) => v.dataset.state === 'coming')"
+        assert self.reaches(
+            "[...document.querySelectorAll('.viewer')].every((v) => v.dataset.state === 'drawn')"
         )
 
     def reaches(self, condition: str) -> bool:
         """Whether a condition comes true; the page's policy forbids Playwright's own waiting."""
-        for _ in range(150):
-            if self.page.evaluate(condition):
-                return True
+        end = time.monotonic() + 60
+        while not self.page.evaluate(condition):
+            if time.monotonic() > end:
+                return False
             self.page.wait_for_timeout(100)
-        return False
+        return True
 
     def clean(self) -> None:
         assert self.complaints == []
@@ -148,7 +151,7 @@ class Opened:
 
     @property
     def address(self) -> str:
-        return str(self.page.url).removeprefix(self.studio.url)
+        return str(self.page.evaluate("location.href")).removeprefix(self.studio.url)
 
     def found(self) -> str:
         said: str = self.page.locator(".found [role=status]").inner_text()
@@ -189,18 +192,25 @@ def test_every_page_opens_without_a_complaint(
 def axe(request: pytest.FixtureRequest) -> str:
     """The source of axe-core, from the npm registry, kept in the cache of tests."""
     folder = Path(request.config.cache.mkdir("axe"))  # type: ignore[union-attr]
-    source = folder / "node_modules" / "axe-core" / "axe.min.js"
-    if not source.exists():
+    kept = folder / "axe.min.js"
+    if not kept.exists():
         npm = shutil.which("npm")
         if npm is None:
             pytest.skip("needs npm, which brings axe-core")
-        done = subprocess.run(
-            [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "axe-core@4"],
-            capture_output=True, text=True, timeout=180, check=False,
-        )  # fmt: skip
-        if done.returncode or not source.exists():
-            pytest.skip(f"needs axe-core from the npm registry: {done.stderr[-200:]}")
-    return source.read_text(encoding="utf-8")
+        # Apart, and put in its place when it is whole: another process may want it just now.
+        with tempfile.TemporaryDirectory(dir=folder) as apart:
+            source = Path(apart, "node_modules", "axe-core", "axe.min.js")
+            try:
+                done = subprocess.run(
+                    [npm, "install", "--prefix", apart, "--no-audit", "--no-fund", "axe-core@4"],
+                    capture_output=True, text=True, timeout=180, check=False,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired:
+                pytest.skip("needs axe-core from the npm registry, which does not answer")
+            if done.returncode or not source.exists():
+                pytest.skip(f"needs axe-core from the npm registry: {done.stderr[-200:]}")
+            source.replace(kept)
+    return kept.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -242,8 +252,11 @@ def test_text_stands_out_from_its_ground(chromium: Any, studio: Served, scheme: 
 def test_runs_are_filtered_sorted_and_compared(chromium: Any, studio: Served) -> None:
     with Opened(chromium, studio, "/runs") as opened:
         page = opened.page
+        # By their figures, which the server may have computed a moment later than the list.
+        assert opened.reaches(
+            "/mock.(eager|careful)/.test(document.querySelector('tbody tr').innerText)"
+        )
         first = page.locator("tbody tr").first
-        assert "mock/eager" in first.inner_text() or "mock/careful" in first.inner_text()
         page.locator("[name=model]").fill("care")
         assert opened.reaches("document.querySelectorAll('tbody tr').length === 1")
         assert opened.address == "/runs?model=care"
@@ -262,6 +275,60 @@ def test_runs_are_filtered_sorted_and_compared(chromium: Any, studio: Served) ->
         page.go_back()
         page.wait_for_selector("h1:has-text('Runs')")
         assert page.locator("input:checked").count() == 2
+        opened.clean()
+
+
+def test_figures_that_come_later_are_asked_for(chromium: Any, studio: Served) -> None:
+    """The server answers before all is computed; the page does not stay as it was then."""
+    asked: list[str] = []
+    nothing = {"value": None, "low": None, "high": None}
+
+    def answer(route: Any) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 2:
+            route.continue_()
+            return
+        found = route.fetch().json()
+        for one in found["items"]:
+            one.update(accuracy=nothing, rejection=nothing, rank=None, pending=True)
+        route.fulfill(json={**found, "pending": len(found["items"])})
+
+    with Opened(chromium, studio, "/ask") as opened:
+        opened.page.route("**/api/runs?**", answer)
+        opened.page.get_by_role("link", name="Runs").click()
+        opened.page.wait_for_selector("tbody tr")
+        assert opened.reaches("document.querySelectorAll('tbody .withstrip strong').length > 2")
+        assert len(asked) > 2
+        opened.clean()
+
+
+@pytest.mark.slow
+def test_the_way_back_waits_for_what_comes_late(chromium: Any, studio: Served) -> None:
+    """Samples that come after the page: one is where one was, unless one has done something."""
+    with Opened(chromium, studio, f"/runs/{studio.careful}") as opened:
+        page = opened.page
+        held: list[Any] = []
+        for acts in (False, True):
+            page.wait_for_selector(".samplecard")
+            page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            page.locator(".gallery li:last-child a[href*=s119]").click()
+            page.wait_for_selector("[data-sample=s119]")
+            page.route("**/samples?**", lambda route: held.append(route))
+            with page.expect_request("**/samples?**"):
+                page.go_back()
+            page.wait_for_timeout(2000)
+            if acts:
+                page.keyboard.press("Shift")
+            for route in held:
+                route.continue_()
+            held.clear()
+            page.unroute("**/samples?**")
+            page.wait_for_selector(".samplecard")
+            if acts:
+                page.wait_for_timeout(300)
+                assert page.evaluate("scrollY") < 1000
+            else:
+                assert opened.reaches("scrollY > 1000")
         opened.clean()
 
 
@@ -285,7 +352,7 @@ def test_a_cell_of_the_matrix_shows_its_samples(chromium: Any, studio: Served) -
         page.get_by_role("button", name="Counting, wrong: show the 12 samples").click()
         assert opened.finds("12")
         assert opened.address.endswith("?l1=Spatial&l2=Counting&right=false")
-        assert page.locator(".samplecard .wrong").count() == 12
+        assert opened.reaches("document.querySelectorAll('.samplecard .wrong').length === 12")
         page.reload()
         assert opened.finds("12")
         assert page.locator("[name=subtask]").input_value() == "Spatial/Counting"
@@ -470,20 +537,24 @@ def test_a_big_picture_opens_in_tiles(chromium: Any, studio: Served) -> None:
         key = json.loads(opened.page.request.get(address).text())["picture"]
         assert f"{studio.url}/api/pictures/{key}" not in opened.asked  # never the whole
         opened.page.keyboard.press("t")
-        opened.page.wait_for_timeout(1500)
+        line = "document.querySelector('.boxes .line.truth').getBoundingClientRect()"
+        assert opened.reaches(f"{line}.width > 200")
         wanted = screen(opened, (6000, 3000, 6040, 3030))
-        assert wanted["width"] > 200
         got = opened.page.locator(".boxes .line.truth").bounding_box()
         assert got["x"] == pytest.approx(wanted["x"], abs=6)
         assert got["width"] == pytest.approx(wanted["width"], abs=8)
-        shot = opened.page.screenshot(clip={
-            "x": wanted["x"] + wanted["width"] / 2, "y": wanted["y"] + wanted["height"] / 2,
-            "width": 4, "height": 4})  # fmt: skip
-        path = studio.folder / "middle.png"
-        path.write_bytes(shot)
-        red, green, blue = Image.open(path).convert("RGB").getpixel((1, 1))  # type: ignore[misc]
-        assert red > 180
-        assert max(green, blue) < 140  # the orange target itself
+
+        def middle() -> Any:
+            shot = opened.page.screenshot(clip={
+                "x": wanted["x"] + wanted["width"] / 2, "y": wanted["y"] + wanted["height"] / 2,
+                "width": 4, "height": 4})  # fmt: skip
+            return Image.open(io.BytesIO(shot)).convert("RGB").getpixel((1, 1))
+
+        # The orange target itself, as soon as its tile is there.
+        end = time.monotonic() + 60
+        while not ((found := middle())[0] > 180 and max(found[1:]) < 140):
+            assert time.monotonic() < end, found
+            opened.page.wait_for_timeout(200)
         opened.clean()
 
 
@@ -504,18 +575,15 @@ def test_runs_side_by_side(chromium: Any, studio: Served) -> None:
         opened.settle()
         assert opened.address.startswith("/compare/samples/")
         assert page.locator(".sidepanel .viewer").count() == 2
-        bounds = """[...document.querySelectorAll(".pane")].map(
-            (one) => OpenSeadragon.getViewer(one).viewport.getBounds(true).width.toFixed(4))"""
-        whole = page.evaluate(bounds)
+        width = """OpenSeadragon.getViewer(document.querySelectorAll(".pane")[{}])
+            .viewport.getBounds(true).width.toFixed(4)"""
+        one, other = width.format(0), width.format(1)
+        whole = page.evaluate(one)
         page.keyboard.press("+")
-        page.wait_for_timeout(400)
-        near = page.evaluate(bounds)
-        assert near[0] == near[1] != whole[0]
+        assert opened.reaches(f"{one} === {other} && {one} !== '{whole}'")
         page.get_by_role("button", name="Zoom together").click()
         page.locator(".sidepanel .zoom button").first.click()
-        page.wait_for_timeout(400)
-        apart = page.evaluate(bounds)
-        assert apart[0] != apart[1]
+        assert opened.reaches(f"{one} !== {other}")
         here = opened.address
         page.keyboard.press("ArrowRight")
         assert opened.reaches(f"!location.href.endsWith({json.dumps(here)})")
@@ -535,10 +603,11 @@ def test_a_model_is_asked(chromium: Any, studio: Served) -> None:
         page.locator("textarea").fill("the orange thing")
         page.keyboard.press("Control+Enter")
         page.wait_for_selector(".answer")
+        opened.settle()
         said = page.locator(".answer .headline").inner_text()
-        boxes = page.locator(".boxes .line.c0").count()
-        assert ("It is here" in said and boxes == 1) or (
-            "Nothing here matches" in said and not boxes
+        boxes = "document.querySelectorAll('.boxes .line.c0').length"
+        assert ("It is here" in said and opened.reaches(f"{boxes} === 1")) or (
+            "Nothing here matches" in said and not page.evaluate(boxes)
         )
         assert any(one.startswith("blob:") for one in opened.asked)
         opened.clean()
@@ -574,9 +643,7 @@ def test_a_dropped_picture_is_taken(chromium: Any, studio: Served) -> None:
                 new DragEvent("drop", { dataTransfer: given, bubbles: true, cancelable: true }));
             }"""
         )
-        opened.page.wait_for_selector(".viewer")
-        opened.settle()
-        assert opened.page.locator(".viewer").get_attribute("data-state") == "drawn"
+        opened.page.wait_for_selector(".viewer[data-state=drawn]")
 
 
 @pytest.mark.slow
@@ -696,14 +763,12 @@ def test_a_hundred_thousand_samples_scroll(chromium: Any, studio: Served) -> Non
 
     with Opened(chromium, studio, "/ask") as opened:
         opened.page.route("**/samples?**", answer)
-        began = time.monotonic()
         opened.go(f"/runs/{studio.careful}")
         assert opened.finds("100,000")
         opened.page.evaluate("scrollTo(0, document.body.scrollHeight)")
         assert opened.reaches(
             "document.querySelector('.gallery li:last-child a')?.href.includes('n99999')"
         )
-        assert time.monotonic() - began < 60
         assert opened.page.locator(".gallery > li").count() < 100
         asked = [one for one in opened.asked if "/samples?" in one]
         assert len(asked) < 10  # what lies between was not asked

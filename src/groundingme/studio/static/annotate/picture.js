@@ -1,5 +1,5 @@
 // The viewer with the box that is edited, as a component.
-import { html, useEffect, useRef } from "../core/dom.js";
+import { html, useLayoutEffect, useRef } from "../core/dom.js";
 import { Viewer } from "../components/viewer.js";
 import { Editor } from "./editor.js";
 
@@ -21,7 +21,8 @@ export function Picture({ picture, box = null, editable = false, marks = [], onB
     });
     editor.current.show(latest.current.box, latest.current.editable);
   };
-  useEffect(() => { editor?.current?.show(box, editable); });
+  // At once, so that the next drag begins with what the last one left.
+  useLayoutEffect(() => { editor?.current?.show(box, editable); });
   return html`<${Viewer} picture=${picture} boxes=${marks} control=${control} onReady=${ready} label=${label}
     lit=${lit} onLit=${onLit} navigator=${map}>${children}</${Viewer}>`;
 }

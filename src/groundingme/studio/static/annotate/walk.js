@@ -53,7 +53,9 @@ export async function following(project, item, search) {
 }
 
 /** The item that one came from. */
-export async function preceding(project) {
+export async function preceding(project, item) {
+  // The page of this item may still be waiting for it.
+  visited(project, item);
   const here = way(project);
   return here.at > 0 ? here.items[here.at - 1] : null;
 }

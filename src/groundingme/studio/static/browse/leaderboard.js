@@ -12,6 +12,8 @@ import { Table } from "../components/table.js";
 // A browser keeps six connections to one server: more streams would hold up the pages.
 const STREAMS = 2;
 const POLL = 5000;
+// Figures that the server has not computed yet are asked for again after this time.
+const SOON = 1000;
 export const PROTOCOLS = ["strict", "official", "official-lmms-eval"];
 const MOST = 4;
 
@@ -72,6 +74,11 @@ export default function Leaderboard() {
     const timer = setInterval(reload, POLL);
     return () => clearInterval(timer);
   }, [live.length > 0]);
+  useEffect(() => {
+    if (!found?.pending) return undefined;
+    const timer = setTimeout(reload, SOON);
+    return () => clearTimeout(timer);
+  }, [found]);
 
   const shown = useMemo(() => runs.filter((run) => (!data || run.data === data)
     && (!model || run.model.toLowerCase().includes(model.toLowerCase()))), [found, data, model]);

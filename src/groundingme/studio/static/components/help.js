@@ -1,5 +1,5 @@
 // All keys that are in force, and the switch of those that are single letters.
-import { Fragment, html, useEffect, useRef, useState } from "../core/dom.js";
+import { Fragment, html, useLayoutEffect, useRef, useState } from "../core/dom.js";
 import { keysInForce, lettersOn, setLetters, shownKey } from "../core/keys.js";
 
 export const Key = ({ name }) => html`
@@ -8,7 +8,8 @@ export const Key = ({ name }) => html`
 // A dialog above the page. It is closed by Esc, by its button, and by a click beside it.
 export function Dialog({ title, close, children, wide }) {
   const element = useRef();
-  useEffect(() => {
+  // At once: a key that is pressed meanwhile would go to the page below.
+  useLayoutEffect(() => {
     const before = document.activeElement;
     element.current.showModal();
     return () => before?.focus?.();

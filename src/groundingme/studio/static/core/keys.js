@@ -1,5 +1,5 @@
 // Keys. A page says what its keys do; the help shows exactly what is in force.
-import { useEffect, useRef, remember, remembered } from "./dom.js";
+import { useLayoutEffect, useRef, remember, remembered } from "./dom.js";
 
 const groups = [];
 let letters = remembered("letters", true);
@@ -70,7 +70,8 @@ function onKey(event) {
 export function useKeys(title, keys, { modal = false } = {}) {
   const group = useRef({ title, keys, modal }).current;
   Object.assign(group, { title, keys, modal });
-  useEffect(() => {
+  // From the moment that the page can be seen: an effect would come a frame later.
+  useLayoutEffect(() => {
     groups.push(group);
     return () => { groups.splice(groups.indexOf(group), 1); };
   }, []);

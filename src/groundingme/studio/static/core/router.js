@@ -16,7 +16,10 @@ export function navigate(to, { replace = false } = {}) {
   if (target.href === location.href) return;
   history.replaceState({ ...history.state, scroll: scrollY }, "");
   history[replace ? "replaceState" : "pushState"]({ scroll: 0 }, "", target);
-  if (elsewhere) scrollTo(0, 0);
+  if (elsewhere) {
+    giveUp();
+    scrollTo(0, 0);
+  }
   changed();
 }
 
@@ -65,15 +68,26 @@ function onClick(event) {
   navigate(link.href);
 }
 
-// What a page shows arrives after the page: the old position is taken as soon as there is room.
+// What a page shows arrives after the page: the old position is taken as soon as there is room,
+// unless the person does something meanwhile.
+const PATIENCE = 15_000;
+const DOING = ["wheel", "pointerdown", "keydown", "touchstart"];
+let coming = 0;
+function giveUp() {
+  cancelAnimationFrame(coming);
+  for (const name of DOING) removeEventListener(name, giveUp);
+}
 function comeBack(wanted) {
-  const until = performance.now() + 1500;
+  giveUp();
+  for (const name of DOING) addEventListener(name, giveUp, { passive: true });
+  const until = performance.now() + PATIENCE;
   const step = () => {
     const room = document.documentElement.scrollHeight - innerHeight;
     scrollTo(0, Math.min(wanted, room));
-    if (room < wanted && performance.now() < until) requestAnimationFrame(step);
+    if (room < wanted && performance.now() < until) coming = requestAnimationFrame(step);
+    else giveUp();
   };
-  requestAnimationFrame(step);
+  coming = requestAnimationFrame(step);
 }
 
 export function startRouter() {
