@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from groundingme import selective
 from groundingme.report.svg import Span
 from groundingme.scale.selection import load_sample_run
 from groundingme.stats import Floats
+from groundingme.studies.conformal import METHODS, losses, threshold
 from groundingme.studies.estimates import Answers, Bools, Codes
 from groundingme.studies.study import Done
 
@@ -123,3 +125,23 @@ def decision(
     no = one.negative
     return Decision(one.model, score, method, at, one.share(said, where & ~no),
                one.share(said, where & no), one.share(hits, where))  # fmt: skip
+
+
+def decisions(
+    one: Answers, given: Iterable[Score], first: Bools, rate: float, delta: float
+) -> Iterator[Decision]:
+    """What a model decides by itself, then by each of its scores under every method.
+
+    Args:
+        one: What the model answers by itself.
+        given: Its scores.
+        first: Shape `(N,)`: of `halves`; the others count.
+        rate: Of `conformal.threshold`; likewise `delta`.
+        delta: See there.
+    """
+    yield decision(one, OWN, "", math.nan, one.rejected, one.right, ~first)
+    for score in given:
+        table = losses(score.absent[first], one.negative[first], one.clusters[first])
+        for method in METHODS:
+            at = threshold(table, method, rate, delta)
+            yield decision(one, score.kind, method, at, *score.decided(at), ~first)

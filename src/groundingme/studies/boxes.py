@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from groundingme.geometry import Boxes, iou
+from groundingme.geometry import Boxes
 from groundingme.report.svg import Axis
 from groundingme.studies import STUDIES, truth
 from groundingme.studies.conditions import everyone
-from groundingme.studies.estimates import Gain, edges, gain, in_percent, percent, share, turned
+from groundingme.studies.estimates import Gain, edges, gain, in_percent, percent, turned
 from groundingme.studies.figures import lines
 from groundingme.studies.study import Done, Knob, Outcome, Setting, Study, Table
 
@@ -44,7 +44,8 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
               "data's own boxes; a dash where there is none."),
         Table(title="Where models agree against the truth",
               columns=["IoU", "what they agree on", "samples", "of all"],
-              rows=_doubt_rows(scale, doubts),
+              rows=[[f"{limit:g}", kind, *scale.doubtful(found, kind)]
+                    for limit, found in doubts.items() for kind in truth.KINDS],
               note="Two models or more, and more than half of them. Models of one family make the "
               "same mistakes, so this is a list to look at and no verdict."),
     ]  # fmt: skip
@@ -52,7 +53,8 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
         tables.insert(1, Table(
             title="Accuracy under other true boxes",
             columns=["true boxes", "there", "IoU with the data's", *heads],
-            rows=[_other(scale, name, boxes) for name, boxes in others],
+            rows=[[name, in_percent(scale.there(boxes)), scale.overlap(boxes),
+                   *_cells(scale, boxes)] for name, boxes in others],
             note=f"There: positives with such a box at IoU {truth.SAME:g} or more with the data's; "
             "the others count as wrong.",
         ))  # fmt: skip
@@ -97,23 +99,7 @@ def _cells(scale: truth.Scale, boxes: Boxes) -> list[object]:
     return [*spans, *(in_percent(scale.kept(boxes, limit)) for limit in THRESHOLDS)]
 
 
-def _other(scale: truth.Scale, name: str, boxes: Boxes) -> list[object]:
-    there = ~np.isnan(boxes).any(axis=1)
-    overlap = float(iou(boxes[there], scale.targets[there]).mean()) if there.any() else np.nan
-    return [name, in_percent(scale.there(boxes)), overlap, *_cells(scale, boxes)]
-
-
 Doubts = Mapping[float, Sequence[truth.Doubt]]
-
-
-def _doubt_rows(scale: truth.Scale, doubts: Doubts) -> list[list[object]]:
-    rows: list[list[object]] = []
-    for limit, found in doubts.items():
-        for kind in truth.KINDS:
-            marks = np.zeros(len(scale.samples), bool)
-            marks[[one.sample for one in found if one.kind == kind]] = True
-            rows.append([f"{limit:g}", kind, int(marks.sum()), share(marks, scale.clusters)])
-    return rows
 
 
 def _list(scale: truth.Scale, found: Sequence[truth.Doubt]) -> Table:

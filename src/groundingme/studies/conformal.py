@@ -178,8 +178,30 @@ def simulated(
     return np.asarray(table.losses.mean(axis=0)[chosen])
 
 
-Promised = Mapping[tuple[str, float], Floats]
-"""What `simulated` gives, by method and rate."""
+class Promise(NamedTuple):
+    """A rate that was promised, and what came of it.
+
+    Attributes:
+        rate: That was asked for.
+        lost: Shape `(draws,)`: of `simulated`.
+    """
+
+    rate: float
+    lost: Floats
+
+    @property
+    def mean(self) -> float:
+        """What was lost on average."""
+        return float(self.lost.mean())
+
+    @property
+    def broken(self) -> float:
+        """Share of the calibrations that lost more."""
+        return float((self.lost > self.rate + 1e-9).mean())
+
+
+Promised = Mapping[tuple[str, float], Promise]
+"""By method and rate."""
 
 
 def promises(
@@ -187,7 +209,9 @@ def promises(
 ) -> Promised:
     """Every method at every rate, from the lowest; none where the population is empty."""
     return {
-        (method, rate): simulated(table, n, method, rate, delta=delta, draws=draws, seed=seed)
+        (method, rate): Promise(
+            rate, simulated(table, n, method, rate, delta=delta, draws=draws, seed=seed)
+        )
         for method in METHODS
         for rate in sorted(rates)
         if len(table.losses)

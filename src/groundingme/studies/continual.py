@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from groundingme.report.svg import Span
+from groundingme.result import Result
+from groundingme.studies.estimates import Bools
 from groundingme.studies.learning import School
+from groundingme.taxonomy import REJECTION
+from groundingme.terminal import say
 
 KINDS = ("Appearance", "Component", "Text", "State")
 """Kinds of rejections in the order in which they are taught."""
 
 REPLAYS = ("none", "positives", "positives and earlier")
+
+GROUPS = ("positives", "general", "rejections")
+"""Discriminative subtasks; Spatial and Limited ones; descriptions that match nothing."""
+
+After = Mapping[tuple[str, int], Mapping[str, Span]]
+"""Shares of each group and kind by replay and step, of which -1 is the untouched model."""
 
 
 def lesson(kinds: Sequence[str], step: int, replay: str, size: int, seed: int) -> NDArray[np.int64]:
@@ -56,3 +67,40 @@ class Course(School, frozen=True, kw_only=True):
         kinds = ["" if one.target >= 0 else one.l2 for page in pages for one in page.exercises]
         order = lesson(kinds, step, replay, self.size, self.seed)
         self.teach(self.after(replay, step - 1), self.after(replay, step), pages, order)
+
+    def learn(self) -> list[tuple[str, int]]:
+        """Trains what is not there yet, and tells; replay and step of each, as `after` takes it."""
+        say(f"seed {self.seed}: training the untouched model", err=True)
+        self.begin()
+        steps = [(REPLAYS[0], -1)]
+        for replay in REPLAYS:
+            for step in range(len(KINDS)):
+                told = f"training with replay of {replay}, step {step + 1}"
+                say(f"seed {self.seed}: {told}", err=True)
+                self.go_on(replay, step)
+                steps.append((replay, step))
+        return steps
+
+
+def groups(result: Result) -> Mapping[str, Bools]:
+    """Masks of the samples of each group and of each kind of rejection."""
+    l1 = np.array([one.subtask_l1 for one in result.samples])
+    l2 = np.array([one.subtask_l2 for one in result.samples])
+    negative = np.asarray(result.scores.negatives, bool)
+    masks = {
+        "positives": ~negative & (l1 == "Discriminative"),
+        "general": ~negative & (l1 != "Discriminative") & (l1 != REJECTION),
+        "rejections": negative,
+    }
+    return masks | {kind: negative & (l2 == kind) for kind in KINDS}
+
+
+def faded(after: After, replay: str) -> float:
+    """Mean drop of the kinds from their own step to the later one after which they are lowest."""
+    drops = [
+        after[replay, step][kind].value
+        - min(after[replay, later][kind].value for later in range(step + 1, len(KINDS)))
+        for step, kind in enumerate(KINDS[:-1])
+    ]
+    known = [one for one in drops if not np.isnan(one)]
+    return float(np.mean(known)) if known else float("nan")

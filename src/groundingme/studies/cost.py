@@ -10,55 +10,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from groundingme.queueing import percentile_of
-from groundingme.report.svg import Axis, Span
+from groundingme.report.svg import Span
 from groundingme.scale import rulings
 from groundingme.scale.curves import scaling
 from groundingme.scale.selection import SampleRun, load_sample_run
 from groundingme.studies import STUDIES
-from groundingme.studies.estimates import images, mean, percent
-from groundingme.studies.figures import percents, up_to
+from groundingme.studies.estimates import images, percent
+from groundingme.studies.figures import doublings, highest, percents, up_to
+from groundingme.studies.fitting import Check, Fit, Load, errors, fits_of, in_flight, load_of
 from groundingme.studies.hearing import JUDGE_KNOBS, asked, demand, judge_names, several
-from groundingme.studies.running import spent_by
-from groundingme.studies.servers import (
-    MEASURES,
-    Check,
-    Fit,
-    Load,
-    fits_of,
-    in_flight,
-    load_of,
-    profiles_of,
-)
-from groundingme.studies.study import (
-    Condition,
-    Done,
-    Knob,
-    Lines,
-    Outcome,
-    Setting,
-    Study,
-    Table,
-    label,
-)
-
-LOADS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
-"""Of a server's capacity."""
+from groundingme.studies.servers import profiles_of
+from groundingme.studies.spending import spent_by
+from groundingme.studies.study import Condition, Done, Knob, Lines, Outcome, Setting, Study, Table
 
 
 def plan(setting: Setting) -> Sequence[Condition]:
     """Each server with requests in flight, then N answers of the first server's model."""
     judge_names(setting)
     profiles = profiles_of(setting)
-    models = {label(one): one for one in setting.models}
     first = profiles[0]
     return [
-        *(condition for one in profiles
-          for condition in in_flight(setting, one, models.get(one.model, one.model))),
-        several(setting, models.get(first.model, first.model), first.where),
-    ]  # fmt: skip
+        *(condition for one in profiles for condition in in_flight(setting, one)),
+        several(setting, setting.named(first.model), first.where),
+    ]
 
 
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
@@ -67,8 +41,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     run = load_sample_run(sampled.path)
     fits = fits_of(setting, done)
     checks = {fit.profile.name: fit.checks(setting.seed) for fit in fits}
-    off = {key: [error for mine in checks.values() for one in mine
-                 if not math.isnan(error := one.off(key))] for key in MEASURES}  # fmt: skip
+    off = errors(checks)
     tokens, dollars = spent_by(run, setting)
     where = images(list(sampled.condition.dataset))
     scores = {round(one.k): Span(one.score, one.low, one.high)
@@ -76,7 +49,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     per_hour, p95 = float(setting.knobs["rate"]), float(setting.knobs["p95"])
     loads = [load_of(fit, n, per_hour, p95) for fit in fits for n in scores]
     return Outcome(
-        finding=_finding(off, loads, scores, per_hour, p95),
+        finding=_finding(off, loads, scores),
         tables=[
             Table(title="Servers as queues",
                   columns=["server", "requests at once", "seconds alone", "more for each other",
@@ -91,9 +64,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
             Table(title="Measured, and predicted from the other levels, in seconds",
                   columns=["server", "in flight", "replies", "mean", "its prediction", "off by",
                            "p95", "prediction of it", "off by "],
-                  rows=[[name, one.level, one.replies,
-                         *(cell for key in MEASURES for cell in _compared(one, key))]
-                        for name, mine in checks.items() for one in mine],
+                  rows=[[name, *one.row] for name, mine in checks.items() for one in mine],
                   note="The lowest and the highest level are not predicted: there the queue would "
                   "be asked for what it has not seen from both sides."),
             Table(title=f"N answers a sample, for {per_hour:,.0f} samples an hour of which 95 % "
@@ -111,20 +82,13 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
         ],
         figures=[_levels_figure(fits, checks), _load_figure(fits[0], run.t.n)],
         values={
-            "servers": {one.profile.name: {"slots": one.server.slots,
-                                           "seconds": one.server.seconds,
-                                           "slowdown": one.server.slowdown,
-                                           "capacity": one.server.capacity} for one in fits},
+            "servers": {one.profile.name: {key: getattr(one.server, key) for key in (
+                "slots", "seconds", "slowdown", "capacity")} for one in fits},
             "off": off, "tokens": tokens, "dollars": dollars,
             "loads": [{"server": one.profile.name, "n": one.n, "servers": one.servers,
                        "alone": one.alone} for one in loads],
         },
     )  # fmt: skip
-
-
-def _compared(one: Check, key: str) -> list[object]:
-    seen, guess = one.figures(key)
-    return [seen, *((guess, f"{100 * one.off(key):+.0f} %") if guess == guess else ("–", "–"))]
 
 
 def _judged(setting: Setting, done: Sequence[Done], run: SampleRun) -> Table:
@@ -144,11 +108,7 @@ def _judged(setting: Setting, done: Sequence[Done], run: SampleRun) -> Table:
 
 
 def _finding(
-    off: Mapping[str, Sequence[float]],
-    loads: Sequence[Load],
-    scores: Mapping[int, Span],
-    per_hour: float,
-    p95: float,
+    off: Mapping[str, Sequence[float]], loads: Sequence[Load], scores: Mapping[int, Span]
 ) -> str:
     worst = {key: max(map(abs, found)) for key, found in off.items()}
     told = (
@@ -156,63 +116,44 @@ def _finding(
         f"{percent(worst['mean'], 0)} % and its 95th percentile by {percent(worst['p95'], 0)} %, "
         f"at {len(off['mean'])} levels that the queue was not shown. "
     )
-    name = loads[0].profile.name
     few, many = loads[0], next(one for one in loads if one.n == max(scores))
-    need = [f"{one.servers} servers" if one.servers > 1 else
-            "1 server" if one.servers else "more than any number of servers"
-            for one in (few, many)]  # fmt: skip
     return told + (
-        f"For {per_hour:,.0f} samples an hour of which 95 % are answered within {p95:g} s, one "
-        f"answer a sample takes {need[0]} like {name}, and {many.n} answers take {need[1]}, with "
-        f"{percent(scores[few.n].value)} % and {percent(scores[many.n].value)} % right."
+        f"For {few.per_hour:,.0f} samples an hour of which 95 % are answered within {few.p95:g} s, "
+        f"one answer a sample takes {few.needed} like {few.profile.name}, and {many.n} answers "
+        f"take {many.needed}, with {percent(scores[few.n].value)} % and "
+        f"{percent(scores[many.n].value)} % right."
     )
 
 
 def _levels_figure(fits: Sequence[Fit], checks: Mapping[str, Sequence[Check]]) -> Lines:
     """Means that were measured, and those predicted from the other levels."""
-    series: dict[str, list[tuple[float, Span]]] = {}
+    series = {}
     for fit in fits:
         name = fit.profile.name
-        series[f"{name}, measured"] = [
-            (math.log2(one.in_flight), mean(one.seconds, np.arange(len(one.seconds))))
-            for one in fit.points
-        ]
+        series[f"{name}, measured"] = [(math.log2(k), span) for k, span in fit.means()]
         series[f"{name}, predicted from the others"] = [
             (math.log2(one.level), Span(one.guess.mean)) for one in checks[name] if one.guess
         ]
-    highest = max(span.value if math.isnan(span.high) else span.high
-                  for points in series.values() for _, span in points)  # fmt: skip
-    levels = [one.in_flight for one in fits[0].points]
-    ticks = [math.log2(k) for k in levels]
     return Lines(
         title="Response times, measured and predicted",
         text="Means with 95 % intervals; a prediction is from all other levels of that server.",
         series=series,
-        x=Axis(low=ticks[0] - 0.2, high=ticks[-1] + 0.2, ticks=ticks,
-               labels=[str(k) for k in levels], title="requests in flight"),
-        y=up_to(highest, "seconds"),
+        x=doublings([one.in_flight for one in fits[0].points], "requests in flight"),
+        y=up_to(highest(series), "seconds"),
     )  # fmt: skip
 
 
 def _load_figure(fit: Fit, n: int) -> Lines:
     """The 95th percentile against the load, for 1 and for N answers a sample."""
-    capacity = fit.server.capacity
-    series = {
-        f"{together} answer{'s' if together > 1 else ''} a sample": [
-            (100 * load, Span(percentile_of(fit.server, load * capacity / together,
-                                            together=together)))
-            for load in LOADS
-        ]
-        for together in sorted({1, min(4, n), n})
-    }  # fmt: skip
-    highest = max(span.value for points in series.values() for _, span in points)
+    series = {f"{together} answer{'s' if together > 1 else ''} a sample": fit.under(together)
+              for together in sorted({1, min(4, n), n})}  # fmt: skip
     return Lines(
         title="95th percentile of response times against the load",
         text=f"Simulated for {fit.profile.name}: samples arrive at random, and their answers "
         "are asked for together.",
         series=series,
         x=percents("load, % of what the server can take"),
-        y=up_to(highest, "seconds"),
+        y=up_to(highest(series), "seconds"),
     )  # fmt: skip
 
 

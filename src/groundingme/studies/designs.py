@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 
 from groundingme.datasets import Dataset, load_dataset
-from groundingme.errors import DataError
+from groundingme.errors import DataError, UsageError
 from groundingme.schema import Sample
 from groundingme.studies.changing import MARK
 from groundingme.studies.conditions import AS_IT_IS
@@ -220,6 +220,27 @@ def designs_of(setting: Setting) -> tuple[Designs, Mapping[str, int]]:
     """Negatives that are made of a setting's data, and why others were dropped."""
     most, folders = int(setting.knobs["positives"]), tuple(setting.listed("made"))
     return _made(setting.dataset, most, folders, setting.seed)
+
+
+def checked(setting: Setting) -> Designs:
+    """The negatives of every source.
+
+    Raises:
+        UsageError: There are no positives to make them of, or no negatives at all.
+    """
+    made, _ = designs_of(setting)
+    if not any(one.target for one in setting.dataset):
+        raise UsageError(
+            f"expected positives to make negatives of, got none in {setting.dataset.source}; name "
+            "other data, or a larger --limit"
+        )
+    if not made and not own(setting.dataset):
+        raise UsageError(
+            f"expected negatives, got none: {setting.dataset.source} has no rejections, no rule "
+            "finds anything to change in its descriptions, and no class of an object is known for "
+            "another picture; make some with `groundingme negatives` and --set made=FOLDER"
+        )
+    return made
 
 
 def questions(dataset: Dataset, made: Designs) -> dict[str, Dataset]:

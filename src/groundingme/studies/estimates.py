@@ -14,6 +14,7 @@ from groundingme.report.svg import Span
 from groundingme.result import Result
 from groundingme.schema import Sample
 from groundingme.stats import Floats
+from groundingme.studies.changing import origin
 from groundingme.studies.conditions import by_model
 from groundingme.studies.study import Done
 
@@ -96,6 +97,11 @@ class Answers:
     def rejected(self) -> Bools:
         """Shape `(N,)`: whether it was rejected, rightly or not."""
         return rejected(self.result)
+
+    def before(self, plain: Answers) -> Bools:
+        """Shape `(N,)`: whether the samples that these were made from are right in `plain`."""
+        at = {sample.id: row for row, sample in enumerate(plain.result.samples)}
+        return plain.right[[at[origin(sample.id)] for sample in self.result.samples]]
 
     def share(self, column: Bools, among: Bools | None = None) -> Span:
         """Share of a column's true values, of all samples or among some."""
@@ -201,6 +207,11 @@ def spread(one: Span) -> str:
     if np.isnan(one.low):
         return percent(one.value)
     return f"{percent(one.value)} ({percent(one.low)} to {percent(one.high)})"
+
+
+def starred(one: Gain | None) -> str:
+    """A gain in points, with a star where p is at most 0.05; a dash where there is none."""
+    return "–" if one is None else signed(one.span) + (" *" if one.p <= 0.05 else "")
 
 
 def signed(one: Span) -> str:

@@ -25,6 +25,13 @@ def highest(series: Mapping[str, Sequence[tuple[float, Span]]]) -> float:
     return max(span.value if math.isnan(span.high) else span.high for span in spans)
 
 
+def doublings(numbers: Sequence[int], title: str) -> Axis:
+    """An axis on which a number lies at its base-2 logarithm."""
+    ticks = [math.log2(one) for one in numbers]
+    return Axis(low=ticks[0] - 0.2, high=ticks[-1] + 0.2, ticks=ticks,
+                labels=[str(one) for one in numbers], title=title)  # fmt: skip
+
+
 def up_to(most: float, title: str, *, room: float = 0.0) -> Axis:
     """An axis from 0 to a round number that is not below the highest value, with five ticks.
 

@@ -19,7 +19,8 @@ from groundingme.scale.rulings import Pairs, Ruling
 from groundingme.scale.selection import SampleRun
 from groundingme.scale.trajectories import answered, clusters, gather, sizes
 from groundingme.store import RunFolder
-from groundingme.studies.running import FREE, left
+from groundingme.studies.running import FREE
+from groundingme.studies.spending import left
 from groundingme.studies.study import Condition, Done, Knob, Setting
 
 VOTE = "larger cluster"

@@ -7,7 +7,7 @@ nothing, a second opinion of each model, and a judging model where one is named.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from groundingme.report.svg import Axis
 from groundingme.scale import rulings
@@ -15,29 +15,11 @@ from groundingme.scale.rulings import Spent
 from groundingme.scale.selection import load_sample_run
 from groundingme.studies import STUDIES
 from groundingme.studies.conditions import everyone
-from groundingme.studies.estimates import (
-    Gain,
-    corrected,
-    images,
-    in_percent,
-    percent,
-    points,
-    signed,
-)
+from groundingme.studies.estimates import images, in_percent, percent, points, signed
 from groundingme.studies.figures import dots, up_to
 from groundingme.studies.hearing import JUDGE_KNOBS, asked, free, judge_names, second, several
 from groundingme.studies.study import Condition, Done, Knob, Lines, Outcome, Setting, Study, Table
-from groundingme.studies.worth import (
-    Hybrid,
-    Worth,
-    agreeing,
-    attainable,
-    hybrids,
-    mean_score,
-    pick_cheap,
-    right_after,
-    weigh,
-)
+from groundingme.studies.worth import Hybrid, Worth, agreeing, bounds, routed, thrifty, weigh_all
 
 _COSTS = ("requests", "tokens", "seconds", "$ per 1,000")
 
@@ -58,16 +40,9 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
         *asked(setting, done, run, pairs),
     ]
     where = images(list(done[0].condition.dataset))
-    vote, _ = right_after(run, pairs, heard[0].both())
-    worth = [weigh(run, pairs, one, vote, where) for one in heard]
-    gains = corrected({one.name: one.gain for one in worth[1:]})
-    paid = [one for one in worth if one.spent.requests]
-    dear = max(paid, key=lambda one: one.score.value) if paid else None
-    cheap = {one.name: one for one in (worth[0], pick_cheap(worth, dear))} if dear else {}
-    mixed = [
-        row for one in cheap.values() if dear
-        for row in hybrids(run, pairs, one, dear, vote, where)
-    ]  # fmt: skip
+    worth = weigh_all(run, pairs, heard, where)
+    mixed = routed(run, pairs, worth, where)
+    any_one, faultless = bounds(run, pairs, where)
     s, none = len(run.t), ["", "", *[""] * len(_COSTS)]
     facts = Table(
         title="Verdicts on pairs of which one answer is right",
@@ -82,11 +57,10 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     prices = Table(
         title="What choosing by a judge gives and costs",
         columns=["judge", "right", "gain on the vote", "p", *_COSTS],
-        rows=[["any one answer", mean_score(run, where), *none],
-              *([one.name, one.score, signed(one.gain.span),
-                 gains[one.name].p if one.name in gains else math.nan, *_each(one.spent, s)]
+        rows=[["any one answer", any_one, *none],
+              *([one.name, one.score, signed(one.gain.span), one.gain.p, *_each(one.spent, s)]
                 for one in worth),
-              ["one that never errs", attainable(run, pairs, where), *none]],
+              ["one that never errs", faultless, *none]],
         note="Costs of a sample, its answers apart: for the pairs that meet in its knockout, in "
         "both orders. p by Holm over all judges.",
     )  # fmt: skip
@@ -96,7 +70,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
         rows=[[one.name, *(f"{percent(agreeing(one.ruling, other.ruling), 0)} %"
                            for other in worth)] for one in worth],
     )  # fmt: skip
-    routed = Table(
+    handing = Table(
         title="A cheap judge that hands over where it is least sure",
         columns=["first", "then", "pairs handed over", "right", "gain on the vote", *_COSTS],
         rows=[[one.cheap, one.dear, in_percent(one.handed), one.score, signed(one.gain.span),
@@ -105,8 +79,8 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
         "were picked on the samples that they are shown on, which flatters them a little.",
     )  # fmt: skip
     return Outcome(
-        finding=_finding(worth, gains, dear, mixed, int(pairs.telling.sum()), s),
-        tables=[facts, prices, alike, *([routed] if mixed else [])],
+        finding=_finding(worth, mixed, int(pairs.telling.sum()), s),
+        tables=[facts, prices, alike, *([handing] if mixed else [])],
         figures=[
             _curve(worth, mixed, s),
             dots("Right verdicts, and right answers chosen by them",
@@ -132,14 +106,7 @@ def _each(spent: Spent, samples: int) -> list[float]:
     return [one / max(1, samples) for one in found]
 
 
-def _finding(
-    worth: Sequence[Worth],
-    gains: Mapping[str, Gain],
-    dear: Worth | None,
-    mixed: Sequence[Hybrid],
-    telling: int,
-    samples: int,
-) -> str:
+def _finding(worth: Sequence[Worth], mixed: Sequence[Hybrid], telling: int, samples: int) -> str:
     vote, *others = worth
     if not telling or not others:
         return (
@@ -151,24 +118,23 @@ def _finding(
     told += f"{percent(best.right.value)} % rightly"
     if best is not vote:
         told += f", the larger cluster {percent(vote.right.value)} %"
-    gaining = [one for one in others if gains[one.name].better]
+    gaining = [one for one in others if one.gain.better]
     if not gaining:
         return f"{told}. Choosing by a judge gains nothing on the vote that these samples show."
     most = max(gaining, key=lambda one: one.gain.span.value)
     each = most.spent.requests / samples
     told += f". Choosing by {most.name!r} gains {signed(most.gain.span)} points on the vote for "
     told += f"{each:.2g} requests a sample" if each else "nothing"
-    if mixed and dear is most:
-        within = [one for one in mixed if one.score.value >= most.score.value - 0.005]
-        least = min(within, key=lambda one: one.spent.requests, default=None)
-        if least and least.spent.requests < most.spent.requests:
-            told += (
-                f"; asked only about the {percent(least.handed, 0)} % of pairs of which "
-                f"{least.cheap!r} is least sure, it gives {percent(least.score.value)} % against "
-                f"{percent(most.score.value)} % for {least.spent.requests / samples:.2g}"
-            )
-        else:
-            told += "; no hybrid keeps that for fewer"
+    if not mixed or mixed[0].dear != most.name:
+        return f"{told}."
+    if least := thrifty(mixed, most):
+        told += (
+            f"; asked only about the {percent(least.handed, 0)} % of pairs of which "
+            f"{least.cheap!r} is least sure, it gives {percent(least.score.value)} % against "
+            f"{percent(most.score.value)} % for {least.spent.requests / samples:.2g}"
+        )
+    else:
+        told += "; no hybrid keeps that for fewer"
     return f"{told}."
 
 
@@ -201,9 +167,6 @@ STUDIES.register(
         "each pair of a sample's answers (not in the estimate of --dry-run)",
         plan=plan,
         reduce=reduce,
-        knobs=(
-            Knob("n", 8, "answers sampled of each sample"),
-            *JUDGE_KNOBS,
-        ),
+        knobs=(Knob("n", 8, "answers sampled of each sample"), *JUDGE_KNOBS),
     ),
 )

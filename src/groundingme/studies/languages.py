@@ -7,19 +7,13 @@ translated back and left out where they come back as something else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from groundingme.build.questions import check_model
-from groundingme.errors import UsageError
-from groundingme.registry import unknown
 from groundingme.studies import STUDIES, translating
-from groundingme.studies.changing import changed, origin
 from groundingme.studies.conditions import AS_IT_IS, everyone
 from groundingme.studies.estimates import (
-    Answers,
     Gain,
     Shares,
     answers,
@@ -27,34 +21,20 @@ from groundingme.studies.estimates import (
     gain,
     percent,
     shares,
-    signed,
+    starred,
 )
 from groundingme.studies.figures import dots
-from groundingme.studies.running import left
+from groundingme.studies.spending import left
 from groundingme.studies.study import Condition, Done, Knob, Outcome, Setting, Study, Table
-from groundingme.studies.styles import STYLES, styled
+from groundingme.studies.styles import STYLES, in_styles
 
 
 def plan(setting: Setting) -> Sequence[Condition]:
     """The data as it is, in every style, and in the languages that were supplied."""
-    data = setting.dataset
-    styles = setting.listed("styles")
-    for name in styles:
-        if name not in STYLES:
-            raise unknown("style", name, STYLES)
+    made = {AS_IT_IS: setting.dataset, **in_styles(setting)}
     if setting.knobs["translator"]:
         check_model(setting.knobs["translator"])
-    made = {AS_IT_IS: data}
-    for name in styles:
-        made[name] = changed(data, name, partial(styled, name=name, seed=setting.seed))
-    if path := setting.knobs["translations"]:
-        made |= translating.in_languages(data, translating.read_translations(Path(path)))
-        if all(name in (AS_IT_IS, *styles) for name in made):
-            raise UsageError(
-                f"expected translations of samples in {data.source}, got none in {path}; ids have "
-                "to be those of the data set"
-            )
-    return everyone(setting, made)
+    return everyone(setting, made | translating.supplied(setting))
 
 
 def then(setting: Setting, done: Sequence[Done]) -> Sequence[Condition]:
@@ -70,27 +50,18 @@ Key = tuple[str, str, str]
 FOUND, REJECTED = "found", "rejected"
 
 
-def _gains(plain: Answers, one: Answers) -> dict[Key, Gain]:
-    """What one style or language changes against the same samples as they are."""
-    at = {sample.id: row for row, sample in enumerate(plain.result.samples)}
-    was = plain.right[[at[origin(sample.id)] for sample in one.result.samples]]
-    return {
-        (one.model, one.name, what): gain(was[mask], one.right[mask], one.clusters[mask])
-        for what, mask in ((FOUND, ~one.negative), (REJECTED, one.negative))
-        if mask.any()
-    }
-
-
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     """What every style and language changes, for boxes and for rejections."""
     said = answers(done)
     gains = corrected(
         {
-            key: found
-            for mine in said.values()
+            (model, name, what): gain(was[mask], one.right[mask], one.clusters[mask])
+            for model, mine in said.items()
             for name, one in mine.items()
             if name != AS_IT_IS
-            for key, found in _gains(mine[AS_IT_IS], one).items()
+            for was in [one.before(mine[AS_IT_IS])]
+            for what, mask in ((FOUND, ~one.negative), (REJECTED, one.negative))
+            if mask.any()
         }
     )
     found = shares(said, lambda one: one.share(one.right, ~one.negative))
@@ -98,8 +69,8 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     falsely = shares(said, lambda one: one.share(one.rejected, ~one.negative))
     counts = {name: len(one.right) for mine in said.values() for name, one in mine.items()}
     rows = [
-        [model, name, counts[name], found[model][name], _cell(gains.get((model, name, FOUND))),
-         falsely[model][name], rejects[model][name], _cell(gains.get((model, name, REJECTED)))]
+        [model, name, counts[name], found[model][name], starred(gains.get((model, name, FOUND))),
+         falsely[model][name], rejects[model][name], starred(gains.get((model, name, REJECTED)))]
         for model, mine in said.items()
         for name in mine
     ]  # fmt: skip
@@ -134,10 +105,6 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
             "were tried."
         ],
     )  # fmt: skip
-
-
-def _cell(one: Gain | None) -> str:
-    return "–" if one is None else signed(one.span) + (" *" if one.p <= 0.05 else "")
 
 
 def _finding(found: Shares, rejects: Shares, falsely: Shares, gains: Mapping[Key, Gain]) -> str:

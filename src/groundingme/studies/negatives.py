@@ -8,25 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from groundingme.errors import UsageError
 from groundingme.report.svg import Span
-from groundingme.studies import STUDIES, learning, teaching
+from groundingme.studies import STUDIES, designs, learning, teaching
 from groundingme.studies.conditions import by_model, everyone
 from groundingme.studies.designs import designs_of, own, questions
-from groundingme.studies.estimates import (
-    Bools,
-    Gain,
-    Shares,
-    images,
-    percent,
-    share,
-    signed,
-    turned,
-)
+from groundingme.studies.estimates import Gain, Shares, images, percent, signed, turned
 from groundingme.studies.figures import dots, percents
-from groundingme.studies.rejecting import Asked, sizes_of, text_alone
+from groundingme.studies.rejecting import Asked, designs_in, sizes_of, text_alone
 from groundingme.studies.study import Condition, Done, Knob, Outcome, Setting, Study, Table
 from groundingme.studies.taught import TRUE, learned
 
@@ -36,18 +24,7 @@ FEW = 10
 
 def plan(setting: Setting) -> Sequence[Condition]:
     """The data as it is, and every source of negatives, for every model."""
-    made, _ = designs_of(setting)
-    if not any(one.target for one in setting.dataset):
-        raise UsageError(
-            f"expected positives to make negatives of, got none in {setting.dataset.source}; name "
-            "other data, or a larger --limit"
-        )
-    if not made and not own(setting.dataset):
-        raise UsageError(
-            f"expected negatives, got none: {setting.dataset.source} has no rejections, no rule "
-            "finds anything to change in its descriptions, and no class of an object is known for "
-            "another picture; make some with `groundingme negatives` and --set made=FOLDER"
-        )
+    made = designs.checked(setting)
     if setting.knobs["train"]:
         learning.checked(setting)
     return everyone(setting, questions(setting.dataset, made))
@@ -68,24 +45,14 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     planned = done[: len(setting.models) * (len(made) + 1)]
     asked = {model: Asked(negatives, mine.values()) for model, mine in by_model(planned).items()}
     lessons = learned(done[len(planned) :], negatives, made)
-
-    def shares(masks: Mapping[str, Bools]) -> Shares:
-        return {
-            model: {name: share(one.rejects[mask], where[mask]) for name, mask in masks.items()}
-            for model, one in asked.items()
-        }
-
-    designs = {
-        name: np.array([one.design == name for one in negatives])
-        for name in dict.fromkeys(one.design for one in negatives)
-    }
-    sizes = sizes_of(negatives)
-    counts = {name: int(mask.sum()) for name, mask in (designs | sizes).items()}
+    kinds, sizes = designs_in(negatives), sizes_of(negatives)
+    counts = {name: int(mask.sum()) for name, mask in (kinds | sizes).items()}
     counts[TRUE] = sum(bool(one.target) for one in setting.dataset)
-    rejected, by_size = shares(designs), shares(sizes)
+    rejected = {model: one.shares(kinds, where) for model, one in asked.items()}
+    by_size = {model: one.shares(sizes, where) for model, one in asked.items()}
     falsely = {model: one.falsely for model, one in asked.items()}
     everything = {model: {**row, TRUE: falsely[model]} for model, row in rejected.items()}
-    twins = {model: one.gains(designs, where) for model, one in asked.items()}
+    twins = {model: one.gains(kinds, where) for model, one in asked.items()}
     floors = text_alone(setting.dataset, negatives)
     return Outcome(
         finding=_finding(rejected, twins, falsely, counts)
@@ -99,7 +66,7 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
                   columns=["design", *(f"{model}{end}" for model in asked for end in ("", ": p"))],
                   rows=[[name, *(cell for found in twins.values()
                                  for cell in (signed(found[name].span), found[name].p))]
-                        for name in designs if all(name in found for found in twins.values())],
+                        for name in kinds if all(name in found for found in twins.values())],
                   note="Paired by description, p by Holm over the designs of a model. A model that "
                   "rejects both has not seen the change."),
             Table(title="Rejected, by how much was changed",
@@ -122,9 +89,9 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
             "rejected": rejected, "falsely": falsely,
             "against_twins": {model: {name: one.span for name, one in found.items()}
                               for model, found in twins.items()},
-            "counts": {name: counts[name] for name in designs},
+            "counts": {name: counts[name] for name in kinds},
             "dropped": dropped, "text_alone": floors,
-            "order": {name: _order(rejected, name) for name in designs},
+            "order": {name: _order(rejected, name) for name in kinds},
             **({"taught": lessons.shares} if lessons else {}),
         },
         notes=["Negatives by rules are checked against what the data set knows of the picture, and "
@@ -184,13 +151,9 @@ STUDIES.register(
         knobs=(
             Knob("positives", 150, "of which negatives are made, at most"),
             Knob("made", "", "folders of `groundingme negatives`, with commas between them"),
-            Knob(
-                "train",
-                False,
-                "true: also teach the built-in learner with negatives of each "
-                "design (extra `train`)",
-            ),
+            Knob("train", False, "true: also teach the built-in learner with negatives of each "
+                 "design (extra `train`)"),
             *learning.KNOBS,
         ),
     ),
-)
+)  # fmt: skip

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from groundingme.errors import UsageError
-from groundingme.report.svg import Axis, Span
-from groundingme.studies import STUDIES, conformal
-from groundingme.studies.absence import (
-    GREEDY,
-    OWN,
-    SAMPLED,
-    Decision,
-    Score,
-    decision,
-    halves,
-    scores,
-)
+from groundingme.report.svg import Axis
+from groundingme.studies import STUDIES, absence, conformal
+from groundingme.studies.absence import GREEDY, OWN, SAMPLED, Decision, Score
 from groundingme.studies.conditions import by_model
-from groundingme.studies.conformal import METHODS, Promised, losses
-from groundingme.studies.estimates import Answers, percent, spread
+from groundingme.studies.conformal import Promised
+from groundingme.studies.estimates import Answers, ninety, percent, points, spread
+from groundingme.studies.figures import highest
 from groundingme.studies.study import Condition, Done, Knob, Lines, Outcome, Setting, Study, Table
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Rates at which promises are tried out."""
 
 KNOBS = (
-    Knob(name="rate", default=0.05, text="share of true descriptions that may be rejected"),
-    Knob(
-        name="delta", default=0.1, text="how often the guaranteed threshold may break its promise"
-    ),
-    Knob(name="samples", default=8, text="trajectories for a score by agreement; 0 for none"),
-    Knob(name="draws", default=2000, text="calibrations drawn to try the promises out"),
+    Knob("rate", 0.05, "share of true descriptions that may be rejected"),
+    Knob("delta", 0.1, "how often the guaranteed threshold may break its promise"),
+    Knob("samples", 8, "trajectories for a score by agreement; 0 for none"),
+    Knob("draws", 2000, "calibrations drawn to try the promises out"),
 )
 
 
@@ -56,12 +45,12 @@ def plan(setting: Setting) -> Sequence[Condition]:
             f"expected descriptions that something matches in {setting.dataset.source}, got none; "
             "false rejections are counted on them"
         )
-    conditions = []
-    for model in setting.models:
-        conditions.append(Condition(name=GREEDY, model=model, dataset=setting.dataset))
-        if n:
-            conditions.append(Condition(name=SAMPLED, model=model, dataset=setting.dataset, n=n))
-    return conditions
+    return [
+        Condition(name=name, model=model, dataset=setting.dataset, n=count)
+        for model in setting.models
+        for name, count in ((GREEDY, 1), (SAMPLED, n))
+        if count
+    ]
 
 
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
@@ -70,42 +59,28 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     rows: list[Decision] = []
     found: list[Score] = []
     for mine in by_model(done).values():
-        greedy = Answers(mine[GREEDY])
-        truth, clusters = greedy.negative, greedy.clusters
-        first = halves(clusters, setting.seed)
-        rows.append(decision(greedy, OWN, "", math.nan, greedy.rejected, greedy.right,
-                         ~first))  # fmt: skip
-        for score in scores(mine):
-            found.append(score)
-            table = losses(score.absent[first], truth[first], clusters[first])
-            for method in METHODS:
-                at = conformal.threshold(table, method, rate, delta)
-                rows.append(decision(greedy, score.kind, method, at, *score.decided(at), ~first))
+        greedy, given = Answers(mine[GREEDY]), list(absence.scores(mine))
+        first = absence.halves(greedy.clusters, setting.seed)
+        rows += absence.decisions(greedy, given, first, rate, delta)
+        found += given
     best = max(found, key=lambda one: np.nan_to_num(one.auroc), default=None)
-    calibrating = len(np.unique(clusters[first & ~truth]))
+    calibrating = len(np.unique(greedy.clusters[first & ~greedy.negative]))
     promised: Promised = {}
     if best and calibrating:
-        table = losses(best.absent, best.greedy.negative, best.greedy.clusters)
+        table = conformal.losses(best.absent, best.greedy.negative, best.greedy.clusters)
         promised = conformal.promises(
             table, calibrating, {*RATES, rate}, delta=delta, draws=setting.knobs["draws"],
             seed=setting.seed,
         )  # fmt: skip
-    broken = {key: float((lost > key[1] + 1e-9).mean()) for key, lost in promised.items()}
     notes = [
-        f"{calibrating} images calibrate, the others test. Rejecting at most "
-        f"{percent(rate)} % with probability {1 - delta:g} takes "
-        f"{conformal.least_images(rate, delta)} images or more."
+        f"{calibrating} images calibrate, the others test. Rejecting at most {percent(rate)} % "
+        f"with probability {1 - delta:g} takes {conformal.least_images(rate, delta)} images or "
+        "more."
     ]
-    tried = "Nothing to try out."
-    if best:
-        tried = (
-            f"{setting.knobs['draws']} calibrations by the {best.kind} of {best.greedy.model}, "
-            "drawn with replacement from all images, which stand for the world."
-        )
-    else:
+    if not best:
         notes.append("No model gives a confidence, and none was sampled: there is no threshold.")
     return Outcome(
-        finding=_finding(rows, best, broken, rate, delta),
+        finding=_finding(rows, best, promised, rate, delta),
         tables=[
             Table(title=f"Rejecting with at most {percent(rate)} % of true descriptions lost",
                   columns=["model", "score", "threshold by", "threshold", "false rejections",
@@ -122,48 +97,46 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
             Table(title="Promises tried out on drawn calibrations",
                   columns=["threshold by", "asked for, %", "lost on average, %",
                            "calibrations that lose more, %"],
-                  rows=[[method, percent(asked), percent(float(lost.mean()), 2),
-                         percent(broken[method, asked])]
-                        for (method, asked), lost in promised.items()],
-                  note=tried),
+                  rows=[[method, percent(asked), percent(one.mean, 2), percent(one.broken)]
+                        for (method, asked), one in promised.items()],
+                  note=f"{setting.knobs['draws']} calibrations by the {best.kind} of "
+                  f"{best.greedy.model}, drawn with replacement from all images, which stand for "
+                  "the world." if best else "Nothing to try out."),
         ],
         figures=[_figure(promised)] if promised else [],
         values={
             "rows": [one._asdict() for one in rows],
-            "promised": {f"{method} {asked:g}": [float(lost.mean()), broken[method, asked]]
-                         for (method, asked), lost in promised.items()},
+            "promised": {f"{method} {asked:g}": [one.mean, one.broken]
+                         for (method, asked), one in promised.items()},
         },
         notes=notes,
     )  # fmt: skip
 
 
 def _figure(promised: Promised) -> Lines:
-    series: dict[str, list[tuple[float, Span]]] = {}
-    for (method, asked), lost in promised.items():
-        low, high = np.quantile(lost, (0.05, 0.95))
-        mean = Span(100 * float(lost.mean()), 100 * float(low), 100 * float(high))
-        series.setdefault(method, []).append((100 * asked, mean))
-    top = max([20.0, *(end.high for line in series.values() for _, end in line)])
-    high_end = 5 * math.ceil(top / 5)
+    series = {
+        method: [(100 * asked, points(ninety(one.lost, one.mean)))
+                 for (of, asked), one in promised.items() if of == method]
+        for method, _ in promised
+    }  # fmt: skip
+    top = 5 * math.ceil(max(20.0, highest(series)) / 5)
     # Both axes end alike, so that the diagonal is where promise and loss are equal.
-    both: dict[str, Any] = {"low": 0, "high": high_end, "ticks": range(0, high_end + 1, 5)}
+    allowed, lost = (Axis(low=0, high=top, ticks=range(0, top + 1, 5),
+                          title=f"{what}, % of true descriptions")
+                     for what in ("allowed", "lost"))  # fmt: skip
     return Lines(
         title="False rejections: asked for and lost",
         text="Means over drawn calibrations; whiskers hold 90 % of them. On the dotted line what "
         "is lost is what was allowed, and below it the promise is kept.",
         series=series,
-        x=Axis(**both, title="allowed, % of true descriptions"),
-        y=Axis(**both, title="lost, % of true descriptions"),
+        x=allowed,
+        y=lost,
         diagonal=True,
     )
 
 
 def _finding(
-    rows: Sequence[Decision],
-    best: Score | None,
-    broken: Mapping[tuple[str, float], float],
-    rate: float,
-    delta: float,
+    rows: Sequence[Decision], best: Score | None, promised: Promised, rate: float, delta: float
 ) -> str:
     if best is None:
         return ("No model gave a score of absence, so no threshold can be set. Ask for "
@@ -183,12 +156,12 @@ def _finding(
             f"{spread(kept.negatives)} % of the negatives, where its own decision rejects "
             f"{percent(own.negatives.value)} %. "
         )
-    if not broken:
+    if not promised:
         return said + "There was nothing to try the promise out on."
+    guaranteed, plain = (percent(promised[by, rate].broken) for by in ("guaranteed", "plain"))
     return said + (
-        f"Over drawn calibrations that promise breaks in {percent(broken['guaranteed', rate])} % "
-        f"({percent(delta)} % are allowed), a threshold without correction in "
-        f"{percent(broken['plain', rate])} %."
+        f"Over drawn calibrations that promise breaks in {guaranteed} % ({percent(delta)} % are "
+        f"allowed), a threshold without correction in {plain} %."
     )
 
 

@@ -10,23 +10,17 @@ import numpy as np
 
 from groundingme.report.svg import Span
 from groundingme.studies import STUDIES
-from groundingme.studies.estimates import Shares, corrected, gain, in_percent, percent, turned
+from groundingme.studies.estimates import Shares, in_percent, percent, turned
 from groundingme.studies.figures import dots
 from groundingme.studies.study import Condition, Done, Knob, Outcome, Setting, Study, Table
-from groundingme.studies.ways import FORMATS, REFERENCE, Asked, Way, asked, reading, ways
-
-
-def chosen(setting: Setting) -> list[Way]:
-    """The reference and the ways of the kinds that were asked for."""
-    kinds = setting.listed("kinds")
-    return [one for one in ways() if not one.kind or not kinds or one.kind in kinds]
+from groundingme.studies.ways import FORMATS, REFERENCE, Ahead, Asked, ahead, asked, chosen, reading
 
 
 def plan(setting: Setting) -> Sequence[Condition]:
     """Every model in every way."""
     found = []
     for model in setting.models:
-        for way in chosen(setting):
+        for way in chosen(setting.listed("kinds")):
             posed, settings = way.posed(model)
             found.append(Condition(name=way.name, model=posed, dataset=setting.dataset,
                                    settings=settings))  # fmt: skip
@@ -35,13 +29,13 @@ def plan(setting: Setting) -> Sequence[Condition]:
 
 def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     """Mean, spread and worst case of every model; formats; pairs of models under every way."""
-    models = asked(chosen(setting), done)
-    each = {one.name: one for one in chosen(setting)}
+    ways = chosen(setting.listed("kinds"))
+    models, each = asked(ways, done), {one.name: one for one in ways}
     right = {model: {one.way.name: one.said.share(one.hits) for one in rows}
              for model, rows in models.items()}  # fmt: skip
     formats = [(one, *reading(one)) for rows in models.values() for one in rows
                if one.way.kind == "format"]  # fmt: skip
-    pairs = {(a, b): _ahead(models[a], models[b]) for a, b in combinations(models, 2)}
+    pairs = {(a, b): ahead(models[a], models[b]) for a, b in combinations(models, 2)}
     tables = [
         Table(title="Mean, spread and worst case", columns=["model", REFERENCE, "mean of all ways",
               "standard deviation, points", "worst", "worst way", "best", "best way",
@@ -123,23 +117,10 @@ def _spread_row(model: str, rows: Sequence[Asked], right: Mapping[str, Span]) ->
     ]  # fmt: skip
 
 
-def _ahead(a: Sequence[Asked], b: Sequence[Asked]) -> tuple[Span, int, int, int]:
-    """What one model has over another, and in how many ways it, the other or neither is ahead."""
-    gains = corrected(
-        {
-            one.way.name: gain(two.hits, one.hits, one.said.clusters)
-            for one, two in zip(a, b, strict=True)
-        }
-    )
-    ahead = sum(one.better for one in gains.values())
-    behind = sum(one.worse for one in gains.values())
-    return gains[REFERENCE].span, ahead, behind, len(gains) - ahead - behind
-
-
 def _finding(
     right: Shares,
     failing: Mapping[str, Mapping[str, str]],
-    pairs: Mapping[tuple[str, str], tuple[Span, int, int, int]],
+    pairs: Mapping[tuple[str, str], Ahead],
     formats: bool,
 ) -> str:
     parts = []
@@ -150,10 +131,10 @@ def _finding(
             f"{percent(row[high].value)} % ({high})"
         )
     first = f"Over {len(next(iter(right.values())))} ways to ask, {', '.join(parts)}"
-    for (a, b), (_, ahead, behind, neither) in list(pairs.items())[:1]:
+    for (a, b), one in list(pairs.items())[:1]:
         first += (
-            f"; {a} is clearly ahead of {b} in {ahead} ways, behind in {behind}, and in {neither} "
-            "neither is"
+            f"; {a} is clearly ahead of {b} in {one.ahead} ways, behind in {one.behind}, and in "
+            f"{one.neither} neither is"
         )
     if not formats:
         return f"{first}. No coordinate format was asked for."

@@ -9,9 +9,10 @@ import numpy as np
 
 from groundingme.datasets import Dataset
 from groundingme.errors import DataError
+from groundingme.report.svg import Span
 from groundingme.schema import Sample
 from groundingme.studies.designs import OTHER, Negative
-from groundingme.studies.estimates import Answers, Bools, Codes, Gain, corrected, gain
+from groundingme.studies.estimates import Answers, Bools, Codes, Gain, corrected, gain, share
 from groundingme.studies.study import Done
 from groundingme.text_floor import text_floor
 
@@ -52,6 +53,16 @@ class Asked:
                 if mask.any()
             }
         )
+
+    def shares(self, masks: Mapping[str, Bools], where: Codes) -> dict[str, Span]:
+        """What it rejects of each group."""
+        return {name: share(self.rejects[mask], where[mask]) for name, mask in masks.items()}
+
+
+def designs_in(negatives: Sequence[Negative]) -> dict[str, Bools]:
+    """Groups by how they were made."""
+    names = dict.fromkeys(one.design for one in negatives)
+    return {name: np.array([one.design == name for one in negatives]) for name in names}
 
 
 def sizes_of(negatives: Sequence[Negative]) -> dict[str, Bools]:

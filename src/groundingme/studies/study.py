@@ -94,6 +94,10 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         """Names of the models."""
         return [label(one) for one in self.models]
 
+    def named(self, name: str) -> str | Model:
+        """The model of a name; the name itself where none of these has it."""
+        return {label(one): one for one in self.models}.get(name, name)
+
     def listed(self, knob: str) -> list[str]:
         """What an option names, with commas between."""
         return [one.strip() for one in str(self.knobs[knob]).split(",") if one.strip()]

@@ -8,11 +8,16 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
+from groundingme.datasets import Dataset
+from groundingme.registry import unknown
 from groundingme.schema import Sample
+from groundingme.studies.changing import changed
 from groundingme.studies.mirroring import QUOTED
+from groundingme.studies.study import Setting
 
 _FILLER = re.compile(
     r"\b(?:the|a|an|that is|which is|who is|it is|it has|there is|that has|which has|of colour|"
@@ -92,6 +97,22 @@ STYLES: dict[str, Callable[[str, random.Random], str]] = {
     "noisy": noisy,
 }
 """By name; each takes a description and a source of chance."""
+
+
+def in_styles(setting: Setting) -> dict[str, Dataset]:
+    """The data in each style that the option `styles` names.
+
+    Raises:
+        UnknownNameError: There is no such style.
+    """
+    names = setting.listed("styles")
+    for name in names:
+        if name not in STYLES:
+            raise unknown("style", name, STYLES)
+    return {
+        name: changed(setting.dataset, name, partial(styled, name=name, seed=setting.seed))
+        for name in names
+    }
 
 
 def styled(sample: Sample, name: str, seed: int) -> Sample:

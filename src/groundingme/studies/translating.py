@@ -214,6 +214,23 @@ KNOBS = (
 """Options of a study that has descriptions translated."""
 
 
+def supplied(setting: Setting) -> dict[str, Dataset]:
+    """The data in the languages that the option `translations` supplies; none without a file.
+
+    Raises:
+        UsageError: The file cannot be read, or has nothing of this data set.
+    """
+    if not (path := setting.knobs["translations"]):
+        return {}
+    found = in_languages(setting.dataset, read_translations(Path(path)))
+    if not found:
+        raise UsageError(
+            f"expected translations of samples in {setting.dataset.source}, got none in {path}; "
+            "ids have to be those of the data set"
+        )
+    return found
+
+
 def asked(setting: Setting, budget: float | None) -> dict[str, Dataset]:
     """The data in the languages that a model is asked to translate into; all of it is kept.
 

@@ -212,6 +212,17 @@ class Scale:
         found = np.asarray(~np.isnan(boxes[positive]).any(axis=1))
         return float(found.mean()) if len(found) else np.nan
 
+    def overlap(self, boxes: Boxes) -> float:
+        """Mean IoU with the data's own, where there is a box; NaN without any."""
+        there = ~np.isnan(boxes).any(axis=1)
+        return float(iou(boxes[there], self.targets[there]).mean()) if there.any() else np.nan
+
+    def doubtful(self, found: Sequence[Doubt], kind: str) -> tuple[int, Span]:
+        """Samples with a doubt of a kind, and their share."""
+        marks = np.zeros(len(self.samples), bool)
+        marks[[one.sample for one in found if one.kind == kind]] = True
+        return int(marks.sum()), share(marks, self.clusters)
+
     def kept(self, boxes: Boxes, threshold: float) -> float:
         """Share of the clear pairs of models that are in the same order; NaN without any."""
         scores = self.hits(boxes, threshold).mean(axis=1)[None]

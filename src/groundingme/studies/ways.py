@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -83,6 +83,11 @@ def ways() -> tuple[Way, ...]:
     rows = msgspec.convert(tomllib.loads(text)["ways"], list[Way])
     assert len({one.name for one in rows}) == len(rows)
     return (Way(name=REFERENCE), *rows)
+
+
+def chosen(kinds: Sequence[str]) -> list[Way]:
+    """The reference and the ways of these kinds; of all where none is named."""
+    return [one for one in ways() if not one.kind or not kinds or one.kind in kinds]
 
 
 def read_point(generation: Generation) -> tuple[float, float] | str | None:
@@ -211,3 +216,32 @@ def reading(one: Asked) -> tuple[str, Span, Span, str]:
     clear = gain(readings[coords], readings[best], keys).clear
     instead = FORMATS[best] if best != coords and clear else ""
     return best, share(readings[coords], keys), share(readings[best], keys), instead
+
+
+class Ahead(NamedTuple):
+    """One model beside another, in all ways.
+
+    Attributes:
+        span: What it has over the other under the reference.
+        ahead: Ways in which it is clearly ahead.
+        behind: Ways in which the other is.
+        neither: The rest.
+    """
+
+    span: Span
+    ahead: int
+    behind: int
+    neither: int
+
+
+def ahead(a: Sequence[Asked], b: Sequence[Asked]) -> Ahead:
+    """What one model has over another; clearly is after Holm's correction over the ways."""
+    gains = corrected(
+        {
+            one.way.name: gain(two.hits, one.hits, one.said.clusters)
+            for one, two in zip(a, b, strict=True)
+        }
+    )
+    first = sum(one.better for one in gains.values())
+    second = sum(one.worse for one in gains.values())
+    return Ahead(gains[REFERENCE].span, first, second, len(gains) - first - second)

@@ -14,7 +14,7 @@ from groundingme.report.svg import Span
 from groundingme.scale import rulings
 from groundingme.scale.rulings import NEITHER, ONE, OTHER, Bools, Pairs, Ruling, Spent, Verdicts
 from groundingme.scale.selection import SampleRun
-from groundingme.studies.estimates import Codes, Gain, gain, mean, share
+from groundingme.studies.estimates import Codes, Gain, corrected, gain, mean, share
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Of the pairs that a cheap judge decides, handed over to a dear one."""
@@ -104,6 +104,18 @@ def weigh(run: SampleRun, pairs: Pairs, ruling: Ruling, vote: Bools, where: Code
     )
 
 
+def weigh_all(run: SampleRun, pairs: Pairs, heard: Sequence[Ruling], where: Codes) -> list[Worth]:
+    """The figures of all judges: the vote, then those whose gains on it are tested, by Holm."""
+    said, _ = right_after(run, pairs, heard[0].both())
+    vote, *others = [weigh(run, pairs, one, said, where) for one in heard]
+    gains = corrected({one.name: one.gain for one in others})
+    itself = Gain(vote.gain.span, float("nan"))
+    return [
+        msgspec.structs.replace(vote, gain=itself),
+        *(msgspec.structs.replace(one, gain=gains[one.name]) for one in others),
+    ]
+
+
 def _first(ruling: Ruling, at: Codes) -> Span:
     if not ruling.sees_order:
         return Span(float("nan"))
@@ -163,22 +175,26 @@ def agreeing(one: Ruling, other: Ruling) -> float:
     return float((a == b)[decided].mean()) if decided.any() else float("nan")
 
 
-def attainable(run: SampleRun, pairs: Pairs, where: Codes) -> Span:
-    """Score of a judge that never errs, on these candidates."""
-    return share(right_after(run, pairs, pairs.truth)[0], where)
+def bounds(run: SampleRun, pairs: Pairs, where: Codes) -> tuple[Span, Span]:
+    """Scores of any one answer, and of a judge that never errs on these candidates."""
+    best = share(right_after(run, pairs, pairs.truth)[0], where)
+    return mean(run.t.right().mean(axis=1), where), best
 
 
-def mean_score(run: SampleRun, where: Codes) -> Span:
-    """Score of any one answer."""
-    return mean(run.t.right().mean(axis=1), where)
-
-
-def pick_cheap(worths: Sequence[Worth], dear: Worth) -> Worth:
-    """The judge with the best score among those that ask less than the dear one.
-
-    Args:
-        worths: At least one of them asks less.
-        dear: The dear one.
-    """
+def routed(run: SampleRun, pairs: Pairs, worths: Sequence[Worth], where: Codes) -> list[Hybrid]:
+    """The vote, and the best judge that asks less, before the best that asks at all."""
+    asking = [one for one in worths if one.spent.requests]
+    if not asking:
+        return []
+    dear = max(asking, key=lambda one: one.score.value)
+    vote, _ = right_after(run, pairs, worths[0].ruling.both())
     less = [one for one in worths if one.spent.requests < dear.spent.requests]
-    return max(less, key=lambda one: one.score.value)
+    cheap = {one.name: one for one in (worths[0], max(less, key=lambda one: one.score.value))}
+    return [row for one in cheap.values() for row in hybrids(run, pairs, one, dear, vote, where)]
+
+
+def thrifty(mixed: Sequence[Hybrid], most: Worth) -> Hybrid | None:
+    """The hybrid that asks least within half a point of a judge; None where none asks less."""
+    within = [one for one in mixed if one.score.value >= most.score.value - 0.005]
+    least = min(within, key=lambda one: one.spent.requests, default=None)
+    return least if least and least.spent.requests < most.spent.requests else None
