@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
 import pytest
@@ -47,15 +48,17 @@ def test_replies_to_samples_outside_the_run_do_not_count() -> None:
     assert Tally(SAMPLES[1:], {"a": RIGHT}, "abs").done == 0
 
 
-def test_lines_for_logs_say_how_long_it_takes() -> None:
-    stream = io.StringIO()
+def test_lines_for_logs_say_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, clock = io.StringIO(), [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     lines = Lines(stream, every=0.0)
     lines.start(SAMPLES, {"a": RIGHT}, "abs")
+    clock[0] += 21
     lines.update(WRONG)
     lines.update(FAILED)
     lines.stop()
     said = stream.getvalue().splitlines()
-    assert said[0].startswith("2/4 done, Acc@0.5 so far 50.0, 2.0k tokens, about 0 s left")
+    assert said[0].startswith("2/4 done, Acc@0.5 so far 50.0, 2.0k tokens, about 42 s left")
     assert said[-1].startswith("3/4 done, 1 failed, Acc@0.5 so far 33.3")
 
 
@@ -75,6 +78,7 @@ def test_the_bar_shows_all_of_it(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
     bar = Bar()
     bar.start(SAMPLES, {"a": RIGHT}, "abs")
     bar.update(WRONG)
