@@ -380,6 +380,30 @@ def test_two_people_on_one_item(ada: Tab, chromium: Any, build: Path) -> None:
         assert ben.complaints == []
 
 
+def test_a_conflict_takes_no_words_from_who_is_typing(ada: Tab, chromium: Any, build: Path) -> None:
+    project, items = make_project(ada, build, "Typing on")
+    item = items[1]["id"]
+    with Tab(chromium, ada.served, "Ben") as ben:
+        ben.item(project, item)
+        document = ada.mine(item)
+        version = document.pop("version")
+        document.pop("state")
+        ada.ask("PUT", f"/api/items/{item}/annotation",
+                {"version": version,
+                 "annotation": {**document, "description": "Ada's"}})  # fmt: skip
+        ben.press("d", "Control+a")
+        ben.page.keyboard.type("Ben's")
+        ben.until(ben.state, "conflict")
+        ben.page.keyboard.type(" 2 words")
+        assert ben.page.locator("[data-merge]").count() == 0
+        ben.press("Escape")
+        ben.page.locator("[data-merge]").wait_for()
+        ben.press("ArrowLeft", "Enter")
+        ben.saved()
+        ben.until(lambda: ben.mine(item)["description"], "Ben's 2 words")
+        assert ben.complaints == []
+
+
 def test_reviewer_adjudicates(ada: Tab, chromium: Any, build: Path) -> None:
     project, items = make_project(ada, build, "Adjudication", overlap=2, blind=True)
     item = items[1]["id"]

@@ -986,6 +986,10 @@ def test_killed_in_the_middle_of_typing(
                     answer = save(client, id, version, {**start, "note": note})  # type: ignore[arg-type]
                 except httpx.TransportError:
                     return
+                if answer.status_code == 429:
+                    # Of four writers one may be far ahead: nobody may change more than this.
+                    stop.wait(0.2)
+                    continue
                 assert answer.status_code == 200, answer.text
                 version = answer.json()["version"]
                 answered[id] = (version, note)
@@ -993,7 +997,7 @@ def test_killed_in_the_middle_of_typing(
     threads = [threading.Thread(target=type_on, args=(id,)) for id in range(1, 5)]
     for one in threads:
         one.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     try:
         while len(answered) < 4 or min(version for version, _ in answered.values()) < 5:
             assert time.monotonic() < deadline
@@ -1015,12 +1019,16 @@ def test_killed_in_the_middle_of_typing(
         assert len(notes) == kept["version"]
 
 
-def test_a_backup_while_people_write(make_app: MakeApp, tmp_path: Path, database_url: str) -> None:
+def test_a_backup_while_people_write(
+    make_app: MakeApp, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = make_app(database=database_url)
     ann = enter(app, "Ann")
     made(ann)
     start = document(item(ann))
     stop = threading.Event()
+    # However fast the disk is, nobody is slowed down.
+    monkeypatch.setattr("groundingme.studio.people.WRITES", (1e9, 1e9))
 
     def type_on() -> None:
         version = 0

@@ -21,6 +21,8 @@ import { following, itemAddress, preceding, useProject, visited } from "./walk.j
 
 const NUDGES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
+const FIELD = ".an-form textarea, .an-form input";
+
 const arrows = (before) => Object.keys(NUDGES).map((key) => before + key);
 
 /** The next item, and all that it needs, before it is wanted. */
@@ -66,6 +68,7 @@ function Screen({ parts, search, person }) {
   const [verdicts, setVerdicts] = useState(false);
   const [history, setHistory] = useState(false);
   const [busy, setBusy] = useState(false);
+  const [typing, setTyping] = useState(false);
   const sending = useRef(false);
   const ready = useRef({});
   const [stage, editor] = [useRef(null), useRef(null)];
@@ -78,6 +81,7 @@ function Screen({ parts, search, person }) {
     setProblem(null);
     setOthers(false);
     setVerdicts(false);
+    setTyping(Boolean(window.document.activeElement?.matches(FIELD)));
     editor.current?.give();
     ready.current = { item: id, next: makeReady(project, id, search) };
   }, [item?.id]);
@@ -85,7 +89,9 @@ function Screen({ parts, search, person }) {
   const document = mine?.document;
   const closed = item && closedBecause(item, about, person);
   if (item) item.closed = Boolean(closed);
-  const editable = Boolean(document) && !mine.conflict && !closed;
+  // A choice between two versions waits until the field is left: it would take what is being typed.
+  const merging = Boolean(mine?.conflict) && !typing;
+  const editable = Boolean(document) && !merging && !closed;
   const size = { width: item?.width, height: item?.height };
   const theirs = mine?.conflict?.theirs.box;
   const marks = useMemo(() => (item ? marksOf(item, others, verdicts, theirs) : []), [item?.id, others, verdicts, theirs]);
@@ -99,6 +105,10 @@ function Screen({ parts, search, person }) {
   };
   const finish = async (what) => {
     if (sending.current || !mine) return;
+    if (mine.conflict) {
+      window.document.activeElement?.blur();
+      return;
+    }
     const leave = navigateFromHere();
     sending.current = true;
     setBusy(true);
@@ -221,10 +231,12 @@ function Screen({ parts, search, person }) {
         ${closed && html`<div class="an-notice" role="status" data-closed><p>${closed}</p></div>`}
         ${mine?.state === "decided" && html`<div class="an-notice an-warned" role="status"><p>A reviewer decided it meanwhile. What you wrote is kept in its history.</p><button type="button" onClick=${reload}>Show the decision</button></div>`}
         ${mine?.state === "offline" && html`<div class="an-notice an-warned" role="status"><p>${mine.problem} Your work is kept in this browser and sent as soon as it answers.</p></div>`}
+        ${mine?.conflict && typing && html`<div class="an-notice an-warned" role="status"><p>It was changed and saved elsewhere. Leave the field, and choose what is to stay.</p></div>`}
         ${mine?.state === "refused" && html`<${ErrorBanner} error=${{ message: mine.problem }} />`}
         <${ErrorBanner} error=${problem} close=${() => setProblem(null)} />
-        ${mine?.conflict ? html`<${Merge} mine=${document} conflict=${mine.conflict} done=${mine.resolve} />` : document && html`
-          <fieldset class="an-form" disabled=${!editable}>
+        ${merging ? html`<${Merge} mine=${document} conflict=${mine.conflict} done=${mine.resolve} />` : document && html`
+          <fieldset class="an-form" disabled=${!editable}
+            onFocusIn=${(event) => setTyping(event.target.matches(FIELD))} onFocusOut=${() => setTyping(false)}>
             <${BoxPart} document=${document} change=${change} field=${fields.label} editable=${editable} drawing=${drawing} act=${act} shown=${{ others, count: seen.others?.length ?? 0 }} />
             <${DescriptionPart} document=${document} drafts=${drafts} change=${change} nextDraft=${act.nextDraft} field=${fields.description} />
             <${SubtaskPart} document=${document} change=${change} />
