@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class Opened:
             viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(90_000)
         self.complaints: list[str] = []
         self.asked: list[str] = []
         self.page.on("console", lambda said: self.complaints.append(f"{said.type}: {said.text}"))
@@ -77,11 +78,12 @@ class Opened:
 
     def reaches(self, condition: str) -> bool:
         """Whether a condition comes true; the page's policy forbids Playwright's own waiting."""
-        for _ in range(100):
-            if self.page.evaluate(condition):
-                return True
+        end = time.monotonic() + 60
+        while not self.page.evaluate(condition):
+            if time.monotonic() > end:
+                return False
             self.page.wait_for_timeout(100)
-        return False
+        return True
 
     def choose(self, name: str, value: str) -> None:
         self.page.locator(f"[name={name}]").select_option(value)
@@ -240,12 +242,8 @@ def test_cards_are_made_as_they_come_near(chromium: Any, report: Path) -> None:
     with Opened(chromium, report) as opened:
         made = opened.page.locator(".card").count()
         assert 0 < made < SAMPLES
-        for _ in range(20):
-            opened.page.evaluate("scrollTo(0, document.body.scrollHeight)")
-            opened.page.wait_for_timeout(100)
-            if opened.page.locator(".card").count() == SAMPLES:
-                break
-        assert opened.page.locator(".card").count() == SAMPLES
+        down = "scrollTo(0, document.body.scrollHeight)"
+        assert opened.reaches(f"({down}, document.querySelectorAll('.card').length === {SAMPLES})")
         broken = opened.page.evaluate(
             """() => Promise.all([...document.querySelectorAll("svg image")].slice(0, 40).map(
                 (one) => { const i = new Image(); i.src = one.getAttribute("href");
