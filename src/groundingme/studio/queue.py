@@ -23,6 +23,11 @@ from groundingme.studio.work import DECIDED
 LEASE = timedelta(minutes=30)
 HERE = timedelta(seconds=30)
 """After which somebody who said nothing more has gone."""
+FEW = 8_000
+"""Notes of what a person was given or has begun, from which on the project is walked through.
+
+Up to there one begins with what is theirs. Both find the same.
+"""
 
 
 def is_hidden(project: Project, item: Item, who: Person, mine: str | None, given: bool) -> bool:
@@ -99,11 +104,20 @@ def listed(
     Returns:
         Those of one page, and how many there are.
     """
-    columns: Any = (Item, shown_status(project, who), Annotation.state, shown_flag(project, who))
-    wanted = _filtered(sa.select(*columns), project, who, asked)
-    ids = _filtered(sa.select(Item.id), project, who, asked)
+    few = asked.mine and _has_few(session, who)
+    ids = _filtered(sa.select(Item.id), project, who, asked, few=few)
     total = session.scalar(sa.select(sa.func.count()).select_from(ids.subquery())) or 0
-    rows = session.execute(wanted.order_by(_place(asked.mine)).offset(offset).limit(limit))
+    count = min(limit, total - offset)
+    if count <= 0:
+        return [], total
+    # What is skipped must be counted off, so it is done from the nearer end, and with ids alone.
+    place, skipped = _place(few), offset
+    if offset > total // 2:
+        place, skipped = place.desc(), total - offset - count
+    page = ids.order_by(place).offset(skipped).limit(count)
+    columns: Any = (Item, shown_status(project, who), Annotation.state, shown_flag(project, who))
+    wanted = _mine(sa.select(*columns), who).where(Item.id.in_(page)).order_by(_place(few=True))
+    rows = session.execute(wanted)
     return [(one, said, state, bool(flag)) for one, said, state, flag in rows], total
 
 
@@ -111,8 +125,9 @@ def following(
     session: orm.Session, project: Project, who: Person, asked: Filter, after: int | None
 ) -> Item | None:
     """The next item of those asked for, given to nobody; after the last comes the first."""
-    wanted = _filtered(sa.select(Item), project, who, asked)
-    return _one(session, wanted, _order(session, project, after), after, few=asked.mine)
+    few = asked.mine and _has_few(session, who)
+    wanted = _filtered(sa.select(Item), project, who, asked, few=few)
+    return _one(session, wanted, _order(session, project, after), after, few=few)
 
 
 def take(
@@ -261,11 +276,16 @@ def present(session: orm.Session, item_id: int, who: Person) -> list[dict[str, A
 
 
 def _filtered(
-    wanted: sa.Select[Any], project: Project, who: Person, asked: Filter
+    wanted: sa.Select[Any], project: Project, who: Person, asked: Filter, *, few: bool = True
 ) -> sa.Select[Any]:
     wanted = _mine(wanted, who).where(Item.project_id == project.id)
-    if asked.mine:
+    if asked.mine and few:
         wanted = wanted.where(Item.id.in_(_theirs(who)))
+    elif asked.mine:
+        given = orm.aliased(Assignment)
+        wanted = wanted.outerjoin(
+            given, sa.and_(given.item_id == Item.id, given.person_id == who.id)
+        ).where(sa.or_(Annotation.id.is_not(None), given.id.is_not(None)))
     if asked.status:
         wanted = wanted.where(shown_status(project, who) == asked.status)
     if asked.flag:
@@ -292,10 +312,19 @@ def _theirs(who: Person) -> sa.CompoundSelect[Any]:
 
     Said by themselves, as databases then begin with these few and not with all items.
     """
-    return sa.union(
+    return sa.union(*_notes(who))
+
+
+def _notes(who: Person) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    return (
         sa.select(Annotation.item_id).where(Annotation.person_id == who.id),
         sa.select(Assignment.item_id).where(Assignment.person_id == who.id),
     )
+
+
+def _has_few(session: orm.Session, who: Person) -> bool:
+    notes = sa.union_all(*_notes(who)).limit(FEW + 1).subquery()
+    return (session.scalar(sa.select(sa.func.count()).select_from(notes)) or 0) <= FEW
 
 
 def _unfinished(who: Person) -> sa.CompoundSelect[Any]:
