@@ -4,6 +4,7 @@
     python bench/studio.py --seconds 300
     python bench/studio.py --db postgresql://NAME@HOST/EMPTY_DATABASE
     python bench/studio.py --queue 100000                    # what a long queue costs, one person
+    python bench/studio.py --queue 100000 --own 3000 30000   # and of people with so many each
 
 Starts the real server on loopback and makes a project of small pictures. Each person takes an
 item, edits it at `--rate` edits a second, submits it after 5 to 15 edits and takes the next. With
@@ -162,12 +163,16 @@ def pictures(folder: Path, count: int) -> None:
         Image.new("RGB", (64, 48), (n % 256, n // 256, 0)).save(folder / f"{n:05}.png")
 
 
-def fill(url: str, folder: Path, count: int) -> None:
-    """A project of so many items of one picture; each fifth was flagged."""
+def fill(url: str, folder: Path, count: int, own: list[int]) -> None:
+    """A project of so many items of one picture; each fifth was flagged.
+
+    For each number of `own` there is a person with as many, anywhere in the project: most were
+    given and begun, a tenth given alone and a tenth begun alone.
+    """
     import sqlalchemy as sa
 
     from groundingme.build.sources import place
-    from groundingme.studio import models, people, projects
+    from groundingme.studio import documents, models, people, projects
     from groundingme.studio.database import Database, now
 
     target: dict[str, Any] = {
@@ -192,29 +197,63 @@ def fill(url: str, folder: Path, count: int) -> None:
         ]  # fmt: skip
         projects.add_items(session, one, rows)
         session.execute(sa.update(models.Item).where(models.Item.id % 5 == 0).values(flagged=True))
+        ids = list(session.scalars(sa.select(models.Item.id)))
+        said = documents.Document(
+            box=(9.0, 9.0, 30.0, 30.0), label="cup", description="the cup left of the plate",
+            subtask_l1="Spatial", subtask_l2="Counting", seconds=12.5,
+        ).model_dump()  # fmt: skip
+        for n, many in enumerate(own, start=1):
+            person = people.add(session, f"person {n}", "admin", by=None).id
+            chosen = list(enumerate(random.Random(n).sample(ids, many)))
+            given = [
+                {"item_id": id, "person_id": person, "created": now()}
+                for at, id in chosen if at % 10 != 1
+            ]  # fmt: skip
+            begun = [
+                {"item_id": id, "person_id": person, "version": 1, "document": said,
+                 "state": "draft" if at % 10 == 3 else "submitted", "updated": now()}
+                for at, id in chosen if at % 10 != 2
+            ]  # fmt: skip
+            session.execute(sa.insert(models.Assignment), given)
+            session.execute(sa.insert(models.Annotation), begun)
         # PostgreSQL does so by itself within a minute.
         session.execute(sa.text("ANALYZE"))
     database.close()
 
 
-async def walk(address: str, count: int) -> None:
+async def walk(address: str, count: int, own: list[int]) -> None:
     """Asks for each view of a long queue six times; the first time apart."""
-    one = Annotator(address, "person 0", 0)
+    views = (
+        ("first page", "queue?limit=60"),
+        ("last page", f"queue?limit=60&offset={count - 60}"),
+        ("a subtask", "queue?limit=60&l1=Limited"),
+        ("a class", "queue?limit=60&label=class%207"),
+        ("flagged", "queue?limit=60&flag=1"),
+        ("mine", "queue?limit=60&mine=1"),
+        ("next", "next"),
+        ("next after the middle", f"next?after={count // 2}"),
+        ("next flagged after the middle", f"next?flag=1&after={count // 2}"),
+        ("counts", ""),
+        ("dashboard", "dashboard"),
+    )
+    await _look(address, "person 0", views)
+    for n, many in enumerate(own, start=1):
+        mine = "queue?limit=60&mine=1"
+        theirs = (
+            (f"mine, {many:,}", mine),
+            (f"mine, {many:,}, middle", f"{mine}&offset={many // 2}"),
+            (f"mine, {many:,}, last page", f"{mine}&offset={max(0, many - 60)}"),
+            (f"mine, {many:,}, open", f"{mine}&status=open"),
+            (f"mine, {many:,}, next", f"next?mine=1&after={count // 2}"),
+        )
+        await _look(address, f"person {n}", theirs)
+
+
+async def _look(address: str, name: str, views: tuple[tuple[str, str], ...]) -> None:
+    one = Annotator(address, name, 0)
     try:
         await one.enter()
-        for title, path in (
-            ("first page", "queue?limit=60"),
-            ("last page", f"queue?limit=60&offset={count - 60}"),
-            ("a subtask", "queue?limit=60&l1=Limited"),
-            ("a class", "queue?limit=60&label=class%207"),
-            ("flagged", "queue?limit=60&flag=1"),
-            ("mine", "queue?limit=60&mine=1"),
-            ("next", "next"),
-            ("next after the middle", f"next?after={count // 2}"),
-            ("next flagged after the middle", f"next?flag=1&after={count // 2}"),
-            ("counts", ""),
-            ("dashboard", "dashboard"),
-        ):
+        for title, path in views:
             one.seconds["edit"] = []
             for _ in range(6):
                 await one.timed("edit", "GET", f"/api/projects/1/{path}".rstrip("/"))
@@ -232,6 +271,9 @@ def main() -> None:
     parser.add_argument("--db", default="")
     parser.add_argument("--in-step", action="store_true", help="everybody submits after 10 edits")
     parser.add_argument("--queue", type=int, default=0, help="items of a queue to walk instead")
+    parser.add_argument(
+        "--own", type=int, nargs="*", default=[], help="with --queue: items of a person, of several"
+    )
     told = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         spread = 0 if told.in_step else SPREAD
@@ -239,7 +281,7 @@ def main() -> None:
         pictures(Path(folder) / "pictures", 1 if told.queue else items)
         if told.queue:
             url = told.db or f"sqlite:///{folder}/home/studio.sqlite"
-            fill(url, Path(folder) / "pictures", told.queue)
+            fill(url, Path(folder) / "pictures", told.queue, told.own)
         command = [
             sys.executable, "-m", "groundingme", "studio", "--home", f"{folder}/home",
             "--root", folder, "--runs", f"{folder}/runs", "--port", "0", "--no-open",
@@ -251,7 +293,7 @@ def main() -> None:
             address = server.stderr.readline().decode().split()[1]
             asyncio.run(_when_up(address))
             if told.queue:
-                asyncio.run(walk(address, told.queue))
+                asyncio.run(walk(address, told.queue, told.own))
                 return
             asyncio.run(load(address, "pictures", told.people, told.seconds, told.rate, spread))
             times = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
