@@ -13,7 +13,7 @@ from groundingme import selective
 from groundingme.report.svg import Span
 from groundingme.scale.selection import load_sample_run
 from groundingme.stats import Floats
-from groundingme.studies.conformal import METHODS, losses, threshold
+from groundingme.studies import conformal
 from groundingme.studies.estimates import Answers, Bools, Codes
 from groundingme.studies.study import Done
 
@@ -38,6 +38,14 @@ class Score(NamedTuple):
     def auroc(self) -> float:
         """How well it tells negatives from positives."""
         return float(selective.auroc(self.absent, self.greedy.negative))
+
+    def promises(
+        self, n: int, rates: Iterable[float], *, delta: float, draws: int, seed: int
+    ) -> conformal.Promised:
+        """Calibrations of n images drawn from all of them; see `conformal.promises`."""
+        one = self.greedy
+        table = conformal.losses(self.absent, one.negative, one.clusters)
+        return conformal.promises(table, n, rates, delta=delta, draws=draws, seed=seed)
 
     def decided(self, threshold: float) -> tuple[Bools, Bools]:
         """What is rejected above a threshold, and what is right then; each of shape `(N,)`.
@@ -141,7 +149,7 @@ def decisions(
     """
     yield decision(one, OWN, "", math.nan, one.rejected, one.right, ~first)
     for score in given:
-        table = losses(score.absent[first], one.negative[first], one.clusters[first])
-        for method in METHODS:
-            at = threshold(table, method, rate, delta)
+        table = conformal.losses(score.absent[first], one.negative[first], one.clusters[first])
+        for method in conformal.METHODS:
+            at = conformal.threshold(table, method, rate, delta)
             yield decision(one, score.kind, method, at, *score.decided(at), ~first)

@@ -130,11 +130,12 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         cells: list[object] = [self.level, self.replies]
         for key in MEASURES:
             seen, guess = self.figures(key)
-            cells += (
-                [seen, "–", "–"]
-                if math.isnan(guess)
-                else [seen, guess, f"{100 * self.off(key):+.0f} %"]
-            )
+            known = not math.isnan(guess)
+            cells += [
+                seen,
+                guess if known else "–",
+                f"{100 * self.off(key):+.0f} %" if known else "–",
+            ]
         return cells
 
 

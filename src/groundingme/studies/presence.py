@@ -9,10 +9,10 @@ import numpy as np
 
 from groundingme.errors import UsageError
 from groundingme.report.svg import Axis
-from groundingme.studies import STUDIES, absence, conformal
+from groundingme.studies import STUDIES, absence
 from groundingme.studies.absence import GREEDY, OWN, SAMPLED, Decision, Score
 from groundingme.studies.conditions import by_model
-from groundingme.studies.conformal import Promised
+from groundingme.studies.conformal import Promised, least_images
 from groundingme.studies.estimates import Answers, ninety, percent, points, spread
 from groundingme.studies.figures import highest
 from groundingme.studies.study import Condition, Done, Knob, Lines, Outcome, Setting, Study, Table
@@ -67,15 +67,11 @@ def reduce(setting: Setting, done: Sequence[Done]) -> Outcome:
     calibrating = len(np.unique(greedy.clusters[first & ~greedy.negative]))
     promised: Promised = {}
     if best and calibrating:
-        table = conformal.losses(best.absent, best.greedy.negative, best.greedy.clusters)
-        promised = conformal.promises(
-            table, calibrating, {*RATES, rate}, delta=delta, draws=setting.knobs["draws"],
-            seed=setting.seed,
-        )  # fmt: skip
+        promised = best.promises(calibrating, {*RATES, rate}, delta=delta,
+                                 draws=setting.knobs["draws"], seed=setting.seed)  # fmt: skip
     notes = [
         f"{calibrating} images calibrate, the others test. Rejecting at most {percent(rate)} % "
-        f"with probability {1 - delta:g} takes {conformal.least_images(rate, delta)} images or "
-        "more."
+        f"with probability {1 - delta:g} takes {least_images(rate, delta)} images or more."
     ]
     if not best:
         notes.append("No model gives a confidence, and none was sampled: there is no threshold.")
