@@ -418,7 +418,8 @@ def test_looking_for_coordinates_takes_linear_time() -> None:
     for text in ("[" * 200_000, "[1, " * 50_000, "1, 2 to " * 25_000, "(1," + " " * 199_000):
         began = time.process_time()
         spans(sample, Generation(id="a", reasoning=text, text="no"), "abs")
-        assert time.process_time() - began < 5
+        # A second or two; with the square of the length it would be minutes.
+        assert time.process_time() - began < 30
 
 
 def test_neighbours_walk_through_a_filter(client: TestClient, runs: Path) -> None:
