@@ -105,7 +105,8 @@ def test_a_reply_without_end_fails_its_sample(provider: str, status: int, tmp_pa
     assert "at most 32 MiB" in said
     assert server.origin in said
     assert len(server.sent) == 2  # not asked again: the next one would be as long
-    assert all(MOST_BYTES <= sent < MOST_BYTES + 2**24 for sent in server.sent)
+    # The system holds up to some 40 MiB between the two.
+    assert all(MOST_BYTES <= sent < MOST_BYTES + 2**26 for sent in server.sent)
 
 
 MEMORY = """

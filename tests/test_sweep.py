@@ -426,7 +426,7 @@ def test_a_killed_sweep_goes_on_to_the_same_figures(tmp_path: Path) -> None:
             time.sleep(0.05)
         assert process.poll() is None
         process.send_signal((signal.SIGKILL, signal.SIGINT)[number])
-        assert process.wait(60) == (-signal.SIGKILL, 130)[number]
+        assert process.wait(300) == (-signal.SIGKILL, 130)[number]
     done = subprocess.run(_quick(killed), env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (killed / "sweep.csv").read_bytes() == (whole / "sweep.csv").read_bytes()
