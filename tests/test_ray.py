@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 import worked
-from chat import ChatServer, Reply
+from chat import ChatServer, Holding, Reply
 from groundingme import evaluate
 from groundingme.distributed import SHARDS, Workers
 from groundingme.errors import JobError, RetryableError, UsageError
@@ -85,10 +85,14 @@ def test_more_workers_than_cpus_do_not_wait_for_each_other(machine: Any) -> None
     assert len({process for _, process in found.values()}) <= 2
 
 
-def test_results_come_in_the_order_of_finishing(machine: Any) -> None:
-    shards = [3.0, 0.01, 0.01]
-    came = [one for one, _ in run_shards(worked.sleepers, shards, engine="ray", workers=2)]
-    assert came == [0.01, 0.01, 3.0]
+def test_results_come_in_the_order_of_finishing(machine: Any, tmp_path: Path) -> None:
+    came = []
+    make = functools.partial(worked.gated, str(tmp_path))
+    for shard, _ in run_shards(make, [0, 1, 2], engine="ray", workers=2):
+        came.append(shard)
+        if len(came) == 2:
+            worked.log(tmp_path / "open", "yes")
+    assert came == [1, 2, 0]
 
 
 def test_what_raises_and_what_dies_is_told_and_harms_no_other(machine: Any, tmp_path: Path) -> None:
@@ -122,35 +126,49 @@ def test_no_such_cluster(ray: Any) -> None:
 def test_an_ended_driver_goes_on_and_asks_nothing_twice(
     ray: Any, tmp_path: Path, name: str
 ) -> None:
-    with ChatServer(default=lambda words: Reply('{"bbox_2d": null}', delay=0.2)) as server:
+    # So the end comes in the middle of the first shards, of which nothing has come back yet.
+    holding = Holding(lambda words: Reply('{"bbox_2d": null}'), 12)
+    with ChatServer(default=holding) as server:
         command = [
             sys.executable, "-m", "groundingme", "eval", "openai/m", "--data", "scenes:n=64",
-            "--base-url", server.base_url, "--out", str(tmp_path), "--concurrency", "2", "--quiet",
+            "--base-url", server.base_url, "--out", str(tmp_path / "runs"), "--concurrency", "2",
+            "--quiet",
         ]  # fmt: skip
         spread = ["--engine", "ray", "--workers", "2", "--shard-size", "16"]
-        with subprocess.Popen(
+        with (tmp_path / "said").open("wb") as told, subprocess.Popen(
             [*command, *spread, "--ray-address", "local"], start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=told,
         ) as first:  # fmt: skip
-            # In the middle of the first shards, of which nothing has come back yet.
-            while len(server.requests) < 12:
-                assert first.poll() is None
+            while holding.held < 4:
+                assert first.poll() is None, (tmp_path / "said").read_text()
                 time.sleep(0.05)
+            workers = [one for one in descendants(first.pid) if "_Held" in said(one)]
             first.send_signal(getattr(signal, name))
-            assert first.wait(60) == (-9 if name == "SIGKILL" else 130)
-        (run,) = tmp_path.iterdir()
-        assert len(kept(run)) == 0 if name == "SIGKILL" else len(kept(run)) >= 8
+            assert first.wait(90) == (-9 if name == "SIGKILL" else 130)
+        (run,) = (tmp_path / "runs").iterdir()
+        assert len(kept(run)) == (0 if name == "SIGKILL" else 12)
         # The workers end with their driver, after a moment.
-        asked = -1
-        while asked != len(server.requests):
-            asked = len(server.requests)
-            time.sleep(2)
+        assert len(workers) == 2
+        assert not psutil.wait_procs(workers, timeout=120)[1]
+        holding.answer_only(None)
         subprocess.run(command, check=True, capture_output=True)
         assert len(RunFolder.open(run).generations()) == 64
         assert max(Counter(kept(run)).values()) == 1
         # Four were in flight, and nothing else was asked again.
-        assert len(server.requests) <= 64 + 4
+        assert len(server.requests) == 64 + 4
         assert not (run / SHARDS).exists()
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def said(process: psutil.Process) -> str:
+    """Its command line, or what it calls itself."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def test_a_lost_node_loses_nothing(ray: Any, tmp_path: Path) -> None:
@@ -159,7 +177,7 @@ def test_a_lost_node_loses_nothing(ray: Any, tmp_path: Path) -> None:
     ray.shutdown()
     (tmp_path / "log").mkdir()
     alone = evaluate(worked.Scripted(tmp_path), "scenes:n=60", out=tmp_path / "alone")
-    model = worked.Scripted(tmp_path / "log", seconds=0.1)
+    model = worked.Scripted(tmp_path / "log", first=20)
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
     )
@@ -170,10 +188,17 @@ def test_a_lost_node_loses_nothing(ray: Any, tmp_path: Path) -> None:
 
         def lose() -> None:
             """When both work, and most is still to be asked."""
-            while len(model.asked()) < 20:
+            deadline = time.monotonic() + 300
+            while len(processes()) < 2 or len(model.asked()) <= 20:
+                if time.monotonic() > deadline:
+                    break
                 time.sleep(0.05)
             lost_at.append(len(model.asked()))
             cluster.remove_node(nodes[0], allow_graceful=False)
+            worked.log(model.folder / "open", "yes")
+
+        def processes() -> set[str]:
+            return {line.split()[2] for line in worked.lines(model.folder / "asked")}
 
         thread = threading.Thread(target=lose)
         thread.start()
@@ -182,12 +207,11 @@ def test_a_lost_node_loses_nothing(ray: Any, tmp_path: Path) -> None:
             workers=Workers(engine="ray", number=2, address=cluster.address, shard_size=5),
         )  # fmt: skip
         thread.join()
-        processes = {line.split()[2] for line in worked.lines(model.folder / "asked")}
     finally:
         ray.shutdown()
         cluster.shutdown()
-    assert lost_at[0] < 55
-    assert len(processes) >= 2
+    assert 20 < lost_at[0] < 55
+    assert len(processes()) >= 2
     assert result.failed == 0
     assert sorted(kept(result.path)) == sorted(one.id for one in result.samples)
     assert scores(result.path) == scores(alone.path)
@@ -210,8 +234,8 @@ def test_no_process_outlives_its_driver(ray: Any, tmp_path: Path) -> None:
     ) as driver:  # fmt: skip
         assert driver.stdout
         driver.stdout.readline()
-        there = psutil.Process(driver.pid).children(recursive=True)
-        assert any("_Held" in " ".join(one.cmdline()) for one in there)
+        there = descendants(driver.pid)
+        assert any("_Held" in said(one) for one in there)
         driver.kill()
     # Two of Ray's own helpers look only now and then whether their node is there.
     _, left = psutil.wait_procs(there, timeout=120)

@@ -112,6 +112,8 @@ class Scripted(Model):
         deadly: Id that kills the worker.
         seconds: What each reply takes.
         patient: Ids whose replies wait until the fatal one was asked.
+        first: So many are answered, and all later ones when there is a line in the file `open`;
+            0 answers all.
     """
 
     name = "test/scripted"
@@ -126,14 +128,17 @@ class Scripted(Model):
         deadly: str = "",
         seconds: float = 0.0,
         patient: Sequence[str] = (),
+        first: int = 0,
     ) -> None:
         self.folder, self.fatal, self.deadly, self.seconds = folder, fatal, deadly, seconds
-        self.patient = patient
+        self.patient, self.first = patient, first
 
     async def generate(self, request: Request) -> Generation:
         log(self.folder / "asked", f"{request.id} {time.time():.3f} {os.getpid()}")
         await asyncio.sleep(self.seconds)
         while request.id in self.patient and self.fatal not in self.asked():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        while 0 < self.first < len(self.asked()) and not lines(self.folder / "open"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         if request.id == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
