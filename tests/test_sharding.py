@@ -15,7 +15,7 @@ import pytest
 
 import worked
 from groundingme.errors import JobError, MissingDependencyError, RetryableError, UsageError
-from groundingme.sharding import AGAIN, Lost, run_shards
+from groundingme.sharding import AGAIN, Lost, actors, run_shards
 
 TESTS = Path(__file__).parent
 
@@ -172,6 +172,31 @@ def test_two_share_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     make = functools.partial(worked.devices, str(tmp_path), 2)
     assert [of for _, of in run_shards(make, [1, 2], workers=2, gpus=0.5)] == ["0", "0"]
+
+
+class LateRay:
+    """Ray on a machine so busy that a node does not start in time, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self._left = times
+        self.started = 0
+
+    def init(self, **given: object) -> None:
+        if self._left:
+            self._left -= 1
+            raise Exception("The current node timed out during startup. This could happen ...")
+        self.started += 1
+
+    def shutdown(self) -> None:
+        self.started = 0
+
+
+def test_a_ray_that_starts_late_is_started_once_more() -> None:
+    late = LateRay(1)
+    actors._connect(late, "local")
+    assert late.started == 1
+    with pytest.raises(UsageError, match="at local, got: The current node timed out"):
+        actors._connect(LateRay(2), "local")
 
 
 def test_what_cannot_be_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

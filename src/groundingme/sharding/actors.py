@@ -151,18 +151,25 @@ def _connect(ray: Any, address: str | None) -> None:
     try:
         _knock(asked)
         with _sigterm_as_it_was():
-            ray.init(
-                address=address,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="critical",
-            )
-    except (OSError, RuntimeError, ValueError) as error:
+            _init(ray, address)
+    except Exception as error:  # noqa: BLE001 - of no class of its own where a node starts late
         said = " ".join(str(error).split())[:300]
         raise UsageError(
             f"expected a Ray cluster at {asked or 'this machine'}, got: {said}; start one with "
             "`ray start --head`, or leave the address out"
         ) from None
+
+
+def _init(ray: Any, address: str | None) -> None:
+    """Starts or joins; once more where a busy machine took longer to start than Ray waits."""
+    given = {"include_dashboard": False, "log_to_driver": False, "logging_level": "critical"}
+    try:
+        ray.init(address=address, **given)
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        ray.shutdown()
+        ray.init(address=address, **given)
 
 
 def _knock(address: str) -> None:
