@@ -507,7 +507,7 @@ def test_a_node_that_goes_in_the_middle_loses_nothing(
     )
     try:
         node = cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes()
+        cluster.wait_for_nodes(timeout=300)
         ray.init(address=cluster.address, log_to_driver=False)
         gone = threading.Event()
 
