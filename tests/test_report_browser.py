@@ -57,7 +57,7 @@ class Opened:
             viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(90_000)
+        self.context.set_default_timeout(90_000)
         self.complaints: list[str] = []
         self.asked: list[str] = []
         self.page.on("console", lambda said: self.complaints.append(f"{said.type}: {said.text}"))

@@ -63,7 +63,7 @@ class Tab:
         )  # fmt: skip
         self.served = served
         self.page = self.context.new_page()
-        self.page.set_default_timeout(90_000)
+        self.context.set_default_timeout(90_000)
         self.complaints: list[str] = []
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
