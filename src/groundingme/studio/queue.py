@@ -111,13 +111,14 @@ def listed(
     if count <= 0:
         return [], total
     # What is skipped must be counted off, so it is done from the nearer end, and with ids alone.
-    place, skipped = _place(few), offset
+    place: list[sa.ColumnElement[int]] = [_place(few), Item.id.expression]
+    skipped = offset
     if offset > total // 2:
-        place, skipped = place.desc(), total - offset - count
-    page = ids.order_by(place).offset(skipped).limit(count)
+        place, skipped = [one.desc() for one in place], total - offset - count
+    page = ids.order_by(*place).offset(skipped).limit(count)
     columns: Any = (Item, shown_status(project, who), Annotation.state, shown_flag(project, who))
-    wanted = _mine(sa.select(*columns), who).where(Item.id.in_(page)).order_by(_place(few=True))
-    rows = session.execute(wanted)
+    wanted = _mine(sa.select(*columns), who).where(Item.id.in_(page))
+    rows = session.execute(wanted.order_by(_place(few=True), Item.id))
     return [(one, said, state, bool(flag)) for one, said, state, flag in rows], total
 
 
