@@ -85,10 +85,11 @@ class Tab:
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The API, as this person's page asks it."""
-        session = self.context.request.get(f"{self.served.address}/api/session").json()
-        answer = self.context.request.fetch(
+        request = self.context.request
+        session = request.get(f"{self.served.address}/api/session", timeout=90_000).json()
+        answer = request.fetch(
             f"{self.served.address}{path}", method=method, data=body,
-            headers={"X-CSRF": session["csrf"]},
+            headers={"X-CSRF": session["csrf"]}, timeout=90_000,
         )  # fmt: skip
         assert answer.ok, answer.text()
         return answer.json()
