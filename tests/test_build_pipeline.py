@@ -447,7 +447,7 @@ def test_a_folder_of_a_data_set_killed_before_its_mark_is_used_again(
     data = last.folder / "data"
     shutil.rmtree(data)
     data.mkdir()
-    (data / ".groundingme-export.json.4711").write_text('{"finger')
+    (data / "..groundingme-export.json.4711").write_text('{"finger')
     (last.folder / "00000.parquet").unlink()
     build(source, tmp_path).run()
     assert content(tmp_path) == whole

@@ -212,6 +212,25 @@ def test_an_interrupted_export_goes_on(small: Dataset, tmp_path: Path) -> None:
     assert len(load_dataset(str(tmp_path / "out"))) == len(small)
 
 
+def test_an_export_that_was_killed_leaves_nothing_half_written(
+    small: Dataset, tmp_path: Path
+) -> None:
+    # Before its mark had its name, and later before an image had.
+    (tmp_path / "..groundingme-export.json.4711").write_text('{"finger')
+    export(small, tmp_path, layout="folder")
+    (tmp_path / "images" / ".one.png.4711").write_bytes(b"half")
+    export(small, tmp_path, layout="folder")
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".4711")]
+
+
+def test_an_export_removes_nothing_of_others(small: Dataset, tmp_path: Path) -> None:
+    theirs = tmp_path / ".notes.2024"
+    theirs.write_text("mine")
+    with pytest.raises(UsageError, match="empty folder"):
+        export(small, tmp_path, layout="folder")
+    assert theirs.read_text() == "mine"
+
+
 def test_an_export_never_mixes(small: Dataset, tmp_path: Path) -> None:
     export(small, tmp_path / "out", layout="folder")
     with pytest.raises(UsageError, match="got another data set in"):

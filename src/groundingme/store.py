@@ -296,9 +296,6 @@ def _flat(run: Run) -> dict[str, Any]:
     return {**fields, **settings}
 
 
-_STRAY = re.compile(r"\..+\.\d+")
-
-
 def temporary_name(path: Path) -> Path:
     """Where this process writes a file before it takes its name."""
     return path.with_name(f".{path.name}.{os.getpid()}")
@@ -326,15 +323,17 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> No
         raise
 
 
-def remove_strays(folder: Path, *, deep: bool = True) -> None:
+def remove_strays(folder: Path, name: str = "") -> None:
     """Removes the temporary files that killed processes left.
 
     Args:
         folder: That nobody else writes to meanwhile.
-        deep: Whether those of the folders in it go, too.
+        name: Of the file whose temporary ones go. Without it all go, at any depth: for folders in
+            which every file is ours.
     """
-    for path in folder.rglob(".*") if deep else folder.glob(".*"):
-        if _STRAY.fullmatch(path.name) and path.is_file():
+    stray = re.compile(rf"\.{re.escape(name) or '.+'}\.\d+")
+    for path in folder.glob(".*") if name else folder.rglob(".*"):
+        if stray.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 

@@ -206,7 +206,7 @@ class Build:
             try:
                 self.work.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(held)
-                remove_strays(self.work, deep=False)
+                remove_strays(self.work, "build.json")
                 for place in self.places.values():
                     remove_strays(place.folder)
                 write_atomically(

@@ -95,13 +95,14 @@ def mark(folder: Path) -> dict[str, Any]:
 def _claim(folder: Path, dataset: Dataset, layout: str) -> None:
     """Keeps two data sets from being mixed in one folder."""
     mine = {"fingerprint": dataset.fingerprint, "layout": layout, "samples": len(dataset)}
-    remove_strays(folder)
     with suppress(FileNotFoundError):
         if mark(folder) == mine:
+            remove_strays(folder)
             return
         raise UsageError(
             f"expected an empty folder, got another data set in {folder}; name another"
         )
+    remove_strays(folder, _MARK)
     if any(folder.iterdir()):
         raise UsageError(f"expected an empty folder, got files in {folder}; name another")
     write_atomically(folder / _MARK, json.dumps(mine).encode())
